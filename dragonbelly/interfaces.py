@@ -29,8 +29,6 @@ from dragonbelly.model import (
     Use,
 )
 
-# mypy: disable-error-code="empty-body, no-self-argument, no-method-argument"
-
 
 class IObjectBody(Interface):
     """The bytes of one object, not yet read."""
@@ -214,7 +212,7 @@ class IStateStore(Interface):
         """The same for the paths that have a due time, or are thin."""
 
     def page(domain: str, prefix: str, after: str, limit: int) -> Deferred[list[str]]:
-        """Up to ``limit`` names of the domain's live files, sorted, that start with ``prefix`` and come after ``after``."""
+        """Up to ``limit`` names of live files that start with ``prefix`` and come after ``after``, sorted."""
 
     def use() -> Deferred[dict[str, Use]]:
         """What lies on each backend, by the records."""
