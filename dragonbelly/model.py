@@ -156,14 +156,15 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
         return None
 
     @property
-    def pending(self) -> Version | None:
-        """The newest upload that was accepted after the live version: the one that may replace it."""
+    def pending(self) -> tuple[Version, ...]:
+        """The uploads that were accepted after the live version and may replace it, newest first."""
+        newer: list[Version] = []
         for version in self.versions:
-            if version.state is VersionState.UPLOADING:
-                return version
             if version.state is VersionState.LIVE:
-                return None
-        return None
+                break
+            if version.state is VersionState.UPLOADING:
+                newer.append(version)
+        return tuple(newer)
 
     def version(self, id: str) -> Version | None:
         for version in self.versions:

@@ -229,6 +229,7 @@ def _no_access_log(request: http.Request) -> None:
 def make_factory(request_factory: Any, reactor: Any, *, idle: float = 60.0) -> http.HTTPFactory:
     """A factory of such connections; ``idle`` is how long one may be silent, in s."""
     factory = http.HTTPFactory(timeout=idle, reactor=reactor)
+    factory.noisy = False
     factory.log = _no_access_log  # type: ignore[method-assign]
 
     def build() -> Channel:

@@ -1,0 +1,196 @@
+"""
+How the backends feel: probes at a fixed pace, and at once where use showed that something is wrong.
+
+A backend is away at the first failure (readers are sent elsewhere, which costs nothing) and back after
+several successes in a row, the more the more often it fell lately.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+
+from dragonbelly.bodies import BytesBody
+from dragonbelly.cluster.members import Cluster
+from dragonbelly.errors import BackendError, BackendFull, BackendUnavailable, NoSuchObject, StateUnavailable
+from dragonbelly.interfaces import IBackend, IClock
+from dragonbelly.keys import MARKER
+from dragonbelly.model import Observed, Space
+from dragonbelly.ticking import TickingService
+
+#: Falls within this many seconds count for the damping.
+MEMORY = 600.0
+#: Successes in a row that a backend needs to be back, at most.
+STEADY = 32
+#: How long a backend that refused a write for want of room is taken for full, in s.
+FULL_FOR = 60.0
+#: Less room than this share of the whole is full.
+FULL_SHARE = 0.01
+
+
+class Pulse:
+    """The rule for one backend, without I/O: successes and failures in, an observed state out."""
+
+    def __init__(self) -> None:
+        self.observed = Observed.UP
+        self.away_since: float | None = None
+        self._falls: list[float] = []
+        self._successes = 0
+        self._full_until = 0.0
+
+    def failed(self, now: float) -> None:
+        self._successes = 0
+        if self.observed is not Observed.UNREACHABLE:
+            self.observed = Observed.UNREACHABLE
+            self.away_since = now
+            self._falls = [*(t for t in self._falls if t > now - MEMORY), now]
+
+    def succeeded(self, now: float, space: Space) -> None:
+        if self.observed is Observed.UNREACHABLE:
+            self._successes += 1
+            if self._successes < self.needed:
+                return
+            self.away_since = None
+        full = now < self._full_until or _is_full(space)
+        self.observed = Observed.FULL if full else Observed.UP
+
+    def full(self, now: float) -> None:
+        self._full_until = now + FULL_FOR
+        if self.observed is Observed.UP:
+            self.observed = Observed.FULL
+
+    @property
+    def needed(self) -> int:
+        """Successes in a row until it is back."""
+        return int(min(2 ** len(self._falls), STEADY))
+
+
+def _is_full(space: Space) -> bool:
+    return space.free is not None and space.free <= FULL_SHARE * (space.total or 0)
+
+
+class Health(TickingService):
+    """
+    Probes all backends ``every`` so many seconds, each for ``timeout`` at most.
+
+    ``expected(name)`` tells whether the records say that something lies there: only where nothing does, the
+    marker is written; where something does and the marker is gone, the storage is not the one we know (a disk
+    that is not mounted answers 404 as politely as a full one), and the backend is away.
+    ``on_impatience(name)`` is called when a backend was away for ``patience`` seconds, and
+    ``on_return(name, long)`` when one is back; ``long`` tells whether patience had ended.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: IClock,
+        *,
+        every: float,
+        timeout: float,
+        patience: float,
+        expected: Callable[[str], Deferred[bool]],
+        on_impatience: Callable[[str], None] = lambda name: None,
+        on_return: Callable[[str, bool], None] = lambda name, long: None,
+        on_failure: Callable[[str, str], None] = lambda name, reason: None,
+    ) -> None:
+        super().__init__(clock, every)
+        self._cluster = cluster
+        self._timeout, self._patience = timeout, patience
+        self._expected = expected
+        self._on_impatience, self._on_return, self._on_failure = on_impatience, on_return, on_failure
+        self._pulses = {name: Pulse() for name in cluster.names}
+        self._impatient: set[str] = set()
+        self._probing: dict[str, Deferred[None]] = {}
+
+    def stopService(self) -> Deferred[Any]:
+        stopped = super().stopService()
+        for probing in list(self._probing.values()):
+            probing.cancel()
+        return stopped
+
+    async def work(self) -> None:
+        """One round; it does not wait for the answers, so that a slow backend does not hold up the others."""
+        for name in self._cluster.names:
+            self.probe(name)
+
+    def probe(self, name: str) -> Deferred[None]:
+        """Look now; a probe under way serves for this call too."""
+        if name not in self._probing:
+            probing = Deferred.fromCoroutine(self._probe(name))
+            self._probing[name] = probing
+            probing.addErrback(lambda f: self._log.failure("probe of {name}", f, name=name))
+            probing.addBoth(lambda _: self._probing.pop(name, None) and None)
+            if probing.called:
+                self._probing.pop(name, None)
+            return probing
+        return succeed(None)
+
+    def round(self) -> Deferred[Any]:
+        """Probe all and wait for it: at start, before anything is decided."""
+        return gatherResults([self.probe(name) for name in self._cluster.names])
+
+    def doubt(self, name: str, error: BackendError) -> None:
+        """Using the backend failed: look at once, at the same pace for all who noticed."""
+        self._on_failure(name, error.reason)
+        pulse = self._pulses.get(name)
+        if pulse is None:
+            return
+        if isinstance(error, BackendFull):
+            pulse.full(self._clock.seconds())
+            self._tell(name, pulse, None)
+        elif isinstance(error, BackendUnavailable) and pulse.observed is not Observed.UNREACHABLE:
+            self.probe(name)
+
+    async def _probe(self, name: str) -> None:
+        pulse = self._pulses[name]
+        try:
+            looking = Deferred.fromCoroutine(self._look(name, self._cluster.backend(name)))
+            space: Space | None = await looking.addTimeout(self._timeout, self._clock)
+        except CancelledError:
+            raise
+        except StateUnavailable:
+            return  # whether something should lie there is not known: nothing was learnt
+        except Exception as error:  # a timeout, a backend's answer, or a plugin's bug: it is away
+            space = None
+            if pulse.observed is not Observed.UNREACHABLE:
+                self._on_failure(name, "probe")
+                self._log.warn("backend {name} is away: {error}", name=name, error=_text(error))
+            pulse.failed(self._clock.seconds())
+        else:
+            pulse.succeeded(self._clock.seconds(), space or Space())
+        self._tell(name, pulse, space)
+
+    async def _look(self, name: str, backend: IBackend) -> Space:
+        try:
+            await backend.stat(MARKER)
+        except NoSuchObject:
+            if await self._expected(name):
+                raise BackendUnavailable(
+                    f"its marker {MARKER} is missing though objects should be there: is its disk mounted? "
+                    f"(if they are really gone, set it dead, then alive)"
+                ) from None
+            await backend.write(MARKER, BytesBody(f"{name}\n".encode()), "text/plain")
+        return await backend.probe()
+
+    def _tell(self, name: str, pulse: Pulse, space: Space | None) -> None:
+        before = self._cluster.view[name].observed
+        away = pulse.observed is Observed.UNREACHABLE
+        if away and pulse.away_since is not None:
+            patient = self._clock.seconds() - pulse.away_since < self._patience
+            self._cluster.patience(name, patient)
+            if not patient and name not in self._impatient:
+                self._impatient.add(name)
+                self._on_impatience(name)
+        self._cluster.observe(name, pulse.observed, space)
+        if before is Observed.UNREACHABLE and not away:
+            self._log.info("backend {name} is back", name=name)
+            self._cluster.patience(name, False)
+            long = name in self._impatient
+            self._impatient.discard(name)
+            self._on_return(name, long)
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,175 @@
+"""
+Everything on one machine without a configuration: a private Redis, three storage nodes, the daemon.
+
+For trying it out and for development; the nodes and Redis are real, only the hosts are not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import IO, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python import usage
+
+from dragonbelly.config import loads
+from dragonbelly.errors import ConfigError, StartError
+from dragonbelly.node.server import make_node
+from dragonbelly.private_redis import PrivateRedis, find_redis
+from dragonbelly.service import Listening, make_daemon
+from dragonbelly.starting import give_up, listen
+
+NODES = ("store1", "store2", "store3")
+LISTEN = "tcp:8080:interface=127.0.0.1"
+ADMIN = "tcp:8081:interface=127.0.0.1"
+
+
+class Embedded(Service):
+    """
+    The whole, with its data in ``directory``.  ``listen`` and ``admin`` are endpoint strings; a TCP one without
+    an interface is on loopback, as the nodes are: readers elsewhere could not follow a redirect to them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        directory: Path,
+        public: str | None = None,
+        admin: str | None = None,
+        options: usage.Options | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._directory = directory.absolute()
+        self._public = _on_loopback(public or LISTEN)
+        self._admin = _on_loopback(admin or ADMIN)
+        self._options = options
+        self._lock: IO[str] | None = None
+        self._redis: PrivateRedis | None = None
+        self._nodes: list[IListeningPort] = []
+        self._daemon: Listening | None = None
+
+    def startService(self) -> None:
+        try:
+            self._lock = _take(self._directory)
+            binary = find_redis()
+            secret = _secret(self._directory / "secret")
+            urls = {name: self._start_node(name, secret) for name in NODES}
+            self._redis = PrivateRedis(self._reactor, binary, self._directory / "redis")
+            config = loads(self._settings(urls, self._redis.url), "the embedded configuration")
+            daemon = make_daemon(self._reactor, config)
+            daemon.opened = self._greet  # type: ignore[method-assign]
+            self._daemon = Listening(self._reactor, daemon, (self._public,), (self._admin,), self._options)
+            self._daemon.privilegedStartService()
+            self._redis.startService()
+            self._daemon.startService()
+        except (StartError, ConfigError) as error:
+            give_up(str(error), self._options)
+        except OSError as error:
+            give_up(f"{self._directory}: {error.strerror or error}", self._options)
+        super().startService()
+
+    def _start_node(self, name: str, secret: str) -> str:
+        site = make_node(self._reactor, self._directory / name, secret.encode(), name=name)
+        port = listen(self._reactor, "tcp:0:interface=127.0.0.1", site)
+        self._nodes.append(port)
+        return f"http://127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
+
+    def _settings(self, urls: dict[str, str], redis: str) -> str:
+        """A configuration file, as a person would write it."""
+        backends = "".join(
+            f"[backend.{name}]\n"
+            f'kind = "node"\n'
+            f"url = {json.dumps(url)}\n"
+            f"secret_file = {json.dumps(str(self._directory / 'secret'))}\n"
+            for name, url in urls.items()
+        )
+        return f"[state]\nredis = {json.dumps(redis)}\n{backends}"
+
+    def _greet(self) -> None:
+        assert self._daemon is not None
+        public, admin = (_url(port) for port in self._daemon.ports)
+        for line in (
+            f"files and API: {public}/    admin: {admin}/-/api/v1/status    data: {self._directory}",
+            f"try: curl -LT README.rst {public}/docs/README.rst",
+            f"then: curl -L {public}/docs/README.rst",
+            f"and: curl {public}/-/api/v1/files/docs/README.rst",
+        ):
+            self._log.info("{line}", line=line)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        # One after the other: who uses something ends before it.
+        if self._daemon is not None:
+            await self._daemon.stopService()
+        for port in self._nodes:
+            await maybeDeferred(port.stopListening)
+        if self._redis is not None:
+            await self._redis.stopService()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _on_loopback(endpoint: str) -> str:
+    """:raises SystemExit: it is another interface."""
+    if not endpoint.startswith(("tcp:", "tcp4:", "tcp6:")):
+        return endpoint
+    if "interface=" not in endpoint:
+        return f"{endpoint}:interface=127.0.0.1"
+    interface = endpoint.partition("interface=")[2].partition(":")[0]
+    if not (interface.startswith("127.") or interface in ("localhost", "\\:\\:1")):
+        give_up(
+            f"without --config everything stays on this machine: {endpoint} is not on loopback "
+            "(write a configuration to serve others; see etc/dragonbelly.toml)"
+        )
+    return endpoint
+
+
+def _url(port: IListeningPort) -> str:
+    host = port.getHost()
+    if not hasattr(host, "port"):
+        return str(getattr(host, "name", host))
+    return f"http://127.0.0.1:{host.port}"
+
+
+def _take(directory: Path) -> IO[str]:
+    """The lock of the directory, held until it is closed.  :raises StartError: somebody else has it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("a+")
+    except OSError as error:
+        raise StartError(f"{directory} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StartError(
+            f"{directory} is in use by another Dragonbelly (process {holder}); stop it, or give another --data"
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _secret(path: Path) -> str:
+    """The secret that the nodes' URLs are signed with; made at the first start."""
+    if not path.exists():
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_urlsafe(32) + "\n")
+        fresh.replace(path)
+    return path.read_text().strip()

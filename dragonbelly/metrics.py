@@ -1,0 +1,77 @@
+"""What the service counts, for Prometheus.  One registry a service, so that tests can run several."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from dragonbelly.interfaces import Counts
+from dragonbelly.model import BackendState, ClusterView, Observed, Use
+
+#: Latencies of Redis, in s.
+_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Metrics:
+    """The names are the documentation; ``render`` is the text that Prometheus reads."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"dragonbelly_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"dragonbelly_{name}", text, labels, registry=registry)
+
+        self.requests = counter("requests", "Answers by kind of request and status", "kind", "status")
+        self.redirects = counter("redirects", "Readers sent to a backend", "backend")
+        self.last_resorts = counter("last_resorts", "Readers sent to a backend that looks away")
+        self.uploads = counter("uploads", "Uploads by what became of them", "outcome")
+        self.copies = counter("copies", "Copies made on a backend", "backend")
+        self.copied_bytes = counter("copied_bytes", "Bytes copied to a backend", "backend")
+        self.removals = counter("removals", "Objects removed from a backend", "backend")
+        self.failures = counter("backend_failures", "Failures of a backend by reason", "backend", "reason")
+        self.visits = counter("visits", "Paths that the replicator looked at, by what came of it", "outcome")
+        self.redis = Histogram(
+            "dragonbelly_redis_seconds",
+            "Time to the answer, by command",
+            ("command",),
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self.stale = counter("stale_answers", "Answers from memory while Redis was away")
+        self.busy = gauge("replicator_busy", "Paths being looked at now")
+        self._files = gauge("files", "Live files")
+        self._queued = gauge("queue_depth", "Paths that have a time to be looked at")
+        self._overdue = gauge("queue_overdue", "Paths that should have been looked at by now")
+        self._thin = gauge("thin_files", "Files with fewer good copies than owed")
+        self._thin_age = gauge("thin_oldest_seconds", "Since when the oldest thin file has been thin")
+        self._bytes = gauge("backend_bytes", "Bytes on a backend by the records", "backend")
+        self._objects = gauge("backend_objects", "Objects on a backend by the records", "backend")
+        self._state = gauge("backend_state", "1 for what a person said of a backend", "backend", "state")
+        self._observed = gauge("backend_observed", "1 for how a backend is seen", "backend", "observed")
+        self._store = gauge("store_up", "Whether the state store answers")
+
+    def set_store(self, counts: Counts | None, use: dict[str, Use], now: float) -> None:
+        """What the store says; None when it does not answer, and the figures stay what they were."""
+        self._store.set(counts is not None)
+        if counts is None:
+            return
+        self._files.set(counts.files)
+        self._queued.set(counts.queued)
+        self._overdue.set(counts.overdue)
+        self._thin.set(counts.thin)
+        self._thin_age.set(0 if counts.thin_since is None else max(0.0, now - counts.thin_since))
+        for name, used in use.items():
+            self._bytes.labels(name).set(used.bytes)
+            self._objects.labels(name).set(used.objects)
+
+    def set_cluster(self, cluster: ClusterView) -> None:
+        for name, backend in cluster.items():
+            for state in BackendState:
+                self._state.labels(name, state.name.lower()).set(backend.state is state)
+            for observed in Observed:
+                self._observed.labels(name, observed.name.lower()).set(backend.observed is observed)
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,182 @@
+"""Moving bytes from one storage server to another: hashed on the way, bounded in memory, checked at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from dragonbelly.errors import BackendUnavailable, DigestMismatch
+from dragonbelly.interfaces import IBackend, IObjectBody
+
+
+@implementer(IBodyProducer)
+class Relay(Protocol):
+    """
+    Reads an object and produces it as the body of a request, no faster than the reader takes it.
+
+    The SHA-256 of what went through is in ``sha256`` when it ended well.  ``expected`` (size, and digest if
+    known) is checked *before* the last byte is handed on, so that a corrupt source never becomes a whole
+    object elsewhere.
+    """
+
+    def __init__(self, body: IObjectBody, sha256: bytes | None) -> None:
+        self._body = body
+        self._expected = sha256
+        self._hash = hashlib.sha256()
+        self._received = 0
+        self._last = b""
+        self._consumer: Any = None
+        self._done: Deferred[None] = Deferred()
+        self.length = body.size
+        self.sha256: bytes | None = None
+        self.error: Exception | None = None
+
+    # --- what the request asks of its body
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        self._consumer = consumer
+        self._body.deliver(self)
+        return self._done
+
+    def pauseProducing(self) -> None:
+        if self.transport is not None:
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
+
+    def resumeProducing(self) -> None:
+        if self.transport is not None:
+            self.transport.resumeProducing()  # type: ignore[attr-defined]
+
+    def stopProducing(self) -> None:
+        """The request ended early."""
+        self._consumer = None
+        if self.transport is not None:
+            self.transport.stopProducing()  # type: ignore[attr-defined]
+
+    # --- what the source delivers
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._consumer is None:
+            return
+        self._hash.update(data)
+        self._received += len(data)
+        if self._received < self.length:
+            self._consumer.write(data)
+        else:
+            # The piece with the last byte waits for the verdict.
+            self._last = data
+
+    def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
+        if self._done.called:
+            return
+        if self._consumer is None:
+            self._fail(BackendUnavailable("the target ended the transfer"))
+        elif not reason.check(ResponseDone) or self._received != self.length:
+            self._fail(BackendUnavailable(f"the source ended after {self._received} of {self.length} bytes"))
+        elif self._expected is not None and self._hash.digest() != self._expected:
+            self._fail(
+                DigestMismatch(
+                    f"the source sent bytes of SHA-256 {self._hash.hexdigest()}, not {self._expected.hex()}"
+                )
+            )
+        else:
+            self.sha256 = self._hash.digest()
+            if self._last:
+                self._consumer.write(self._last)
+            self._done.callback(None)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self._done.errback(error)
+
+
+class Digest(Protocol):
+    """Reads an object to its end and keeps its digests."""
+
+    def __init__(self, md5: bool = False) -> None:
+        self.sha256 = hashlib.sha256()
+        self.md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+        self.size = 0
+        self.done: Deferred[None] = Deferred(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        if self.transport is not None:
+            self.transport.stopProducing()  # type: ignore[attr-defined]
+
+    def dataReceived(self, data: bytes) -> None:
+        self.size += len(data)
+        self.sha256.update(data)
+        if self.md5 is not None:
+            self.md5.update(data)
+
+    def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
+        if self.done.called:
+            return
+        if reason.check(ResponseDone):
+            self.done.callback(None)
+        else:
+            self.done.errback(BackendUnavailable(f"the object broke off after {self.size} bytes"))
+
+
+async def read_digest(backend: IBackend, key: str, md5: bool = False) -> Digest:
+    """Size and digests of what really lies there.  :raises BackendError: as ``read``."""
+    body = await backend.read(key)
+    digest = Digest(md5)
+    body.deliver(digest)
+    await digest.done
+    return digest
+
+
+async def copy(
+    source: IBackend,
+    source_key: str,
+    target: IBackend,
+    target_key: str,
+    *,
+    size: int,
+    sha256: bytes | None,
+    content_type: str | None,
+) -> bytes:
+    """
+    Copy an object and see it there; its SHA-256.
+
+    :raises SourceFailed: the source could not be read, or holds other bytes; ``error`` says how.
+    :raises BackendError: of the target.
+    """
+    try:
+        body = await source.read(source_key)
+    except CancelledError:
+        raise
+    except Exception as error:
+        raise SourceFailed(error) from error
+    if body.size != size:
+        body.abandon()
+        raise SourceFailed(DigestMismatch(f"the source has {body.size} bytes, not {size}"))
+    relay = Relay(body, sha256)
+    try:
+        await target.write(target_key, relay, content_type)
+    except Exception as error:
+        if relay.error is not None:
+            raise SourceFailed(relay.error) from error
+        raise
+    # A 201 is no proof: some servers say it and store nothing.
+    stat = await target.stat(target_key)
+    if stat.size != size or (stat.sha256 is not None and stat.sha256 != relay.sha256):
+        raise BackendUnavailable(f"the target has {stat.size} bytes after a copy of {size}")
+    assert relay.sha256 is not None
+    return relay.sha256
+
+
+class SourceFailed(Exception):
+    """A copy failed on the side of the source, for ``error``."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error

@@ -1,0 +1,335 @@
+"""
+What is to be done about a file, as a pure function: ``record + cluster + policy -> moves, steps, due``.
+
+A *move* is an event that follows from what is known; it is applied and committed without asking anybody.  A
+*step* needs a storage server; what comes of it is an event in turn.  A plan is made again after each, so it
+never has to think two steps ahead: what it says is right for the record as it is, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from dragonbelly.interfaces import IReplicationPolicy
+from dragonbelly.lifecycle import (
+    Condemned,
+    Deleted,
+    Event,
+    Found,
+    Leaving,
+    Lost,
+    Placed,
+    Removed,
+    Thin,
+    apply,
+)
+from dragonbelly.model import (
+    BackendState,
+    BackendView,
+    ClusterView,
+    Demand,
+    Placement,
+    Record,
+    Replica,
+    ReplicaState,
+    Version,
+    VersionState,
+)
+
+R, V = ReplicaState, VersionState
+
+#: Seconds between two looks at an upload that has not come: half its age, within these.
+LOOK_MIN, LOOK_MAX = 1, 60
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Something to be done at a storage server, for version ``id``."""
+
+    id: str
+
+
+class Verify(Step, frozen=True):
+    """Look whether the upload has come; ``final``: it cannot come any more."""
+
+    final: bool = False
+
+
+class Copy(Step, frozen=True):
+    """Make the copy on ``backend`` from one of ``sources``, in this order."""
+
+    backend: str
+    generation: int
+    sources: tuple[str, ...]
+
+
+class Check(Step, frozen=True):
+    """Read a doubted replica: good, or lost."""
+
+    backend: str
+
+
+class Remove(Step, frozen=True):
+    """Delete the object of a replica."""
+
+    backend: str
+    generation: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """
+    ``due`` is when time alone will change the plan (seconds from now, None: never); ``waits`` is whether
+    something is owed that no step can do now, because a server is away or there are too few.
+    """
+
+    moves: tuple[Event, ...] = ()
+    steps: tuple[Step, ...] = ()
+    due: float | None = None
+    waits: bool = False
+
+
+class _Draft:
+    """A plan while it is being made."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.moves: list[Event] = []
+        self.steps: list[Step] = []
+        self.waits = False
+        self.due: float | None = None
+
+    def at(self, moment: float) -> None:
+        delay = max(0, moment - self.now)
+        self.due = delay if self.due is None else min(self.due, delay)
+
+
+def plan(
+    record: Record,
+    cluster: ClusterView,
+    policy: Callable[[Version], IReplicationPolicy],
+    now: int,
+    grace: int,
+    avoid: frozenset[str] = frozenset(),
+) -> Plan:
+    """
+    What to do.  ``policy`` tells the policy of a version; ``grace`` is how long objects that are not needed
+    are kept, in s; nothing new goes to the backends in ``avoid`` (they just failed).
+    """
+    draft = _Draft(now)
+    satisfied = True
+    live = record.live
+    if live is not None:
+        satisfied = _plan_live(draft, record, live, cluster, policy(live), grace, avoid)
+    elif record.thin_since is not None:
+        draft.moves.append(Thin(now, False))
+    for version in record.versions:
+        match version.state:
+            case V.UPLOADING:
+                _plan_upload(draft, version)
+            case V.ABANDONED:
+                # Bytes may arrive until the deadline; removing them earlier would be removing them twice.
+                assert version.upload is not None
+                _plan_end(draft, version, cluster, max(version.since, version.upload.deadline))
+            case V.SUPERSEDED if not satisfied:
+                # The successor has not the copies it is owed yet: its visits will come here again.
+                pass
+            case V.SUPERSEDED | V.DELETED:
+                _plan_end(draft, version, cluster, version.since + grace)
+    return Plan(tuple(draft.moves), tuple(draft.steps), draft.due, draft.waits)
+
+
+def advance(record: Record, make: Callable[[Record], Plan]) -> tuple[Record, Plan]:
+    """The record after all moves that follow from it, and the plan that is left: steps and times."""
+    for _ in range(100):
+        made = make(record)
+        if not made.moves:
+            return record, made
+        after = record
+        for move in made.moves:
+            after = apply(after, move)
+        if after == record:
+            raise AssertionError(f"moves that lead nowhere: {made.moves}")
+        record = after
+    raise AssertionError("a plan that never ends")
+
+
+# --- uploads and ends ------------------------------------------------------------------------------------
+
+
+def _plan_upload(draft: _Draft, version: Version) -> None:
+    assert version.upload is not None
+    deadline = version.upload.deadline
+    draft.steps.append(Verify(version.id, final=draft.now >= deadline))
+    if draft.now < deadline:
+        age = draft.now - version.since
+        draft.at(min(deadline, draft.now + min(max(age / 2, LOOK_MIN), LOOK_MAX)))
+
+
+def _plan_end(draft: _Draft, version: Version, cluster: ClusterView, end: int) -> None:
+    """Remove what is left of a version that is over."""
+    if draft.now < end:
+        draft.at(end)
+        return
+    for replica in version.replicas:
+        _plan_removal(draft, version, replica, cluster)
+
+
+def _plan_removal(draft: _Draft, version: Version, replica: Replica, cluster: ClusterView) -> None:
+    backend = cluster.get(replica.backend)
+    if backend is not None and backend.state is BackendState.DEAD:
+        draft.moves.append(Removed(draft.now, version.id, replica.backend, replica.generation))
+    elif backend is not None and backend.reachable:
+        draft.steps.append(Remove(version.id, replica.backend, replica.generation))
+    else:
+        draft.waits = True
+
+
+# --- the live version ------------------------------------------------------------------------------------
+
+
+def _plan_live(
+    draft: _Draft,
+    record: Record,
+    version: Version,
+    cluster: ClusterView,
+    policy: IReplicationPolicy,
+    grace: int,
+    avoid: frozenset[str],
+) -> bool:
+    """Whether the version has the copies that it can have: its predecessors may go."""
+    now = draft.now
+    expires = version.asked.expires
+    if expires is not None:
+        if expires <= now:
+            draft.moves.append(Deleted(now))
+            return False
+        draft.at(expires)
+
+    if dead := list(_of_dead(now, version, cluster)):
+        draft.moves.extend(dead)
+        return False
+
+    good = version.in_state(R.GOOD)
+    placement = policy.place(
+        demand(version, avoid),
+        cluster,
+    )
+    if (record.thin_since is not None) is placement.enough:
+        draft.moves.append(Thin(now, not placement.enough))
+
+    if not placement.enough:
+        back = _needed_again(version, cluster)
+        if back is not None:
+            draft.moves.append(Found(now, version.id, back.backend))
+            return False
+        draft.moves.extend(Placed(now, version.id, name) for name in _free(placement.add, version))
+    draft.moves.extend(_drops(now, version, placement, cluster, avoid))
+    draft.moves.extend(_bad(now, version))
+
+    sources = _sources(version, cluster)
+    for replica in version.replicas:
+        backend = cluster.get(replica.backend)
+        match replica.state:
+            case R.MISSING:
+                if backend is not None and backend.takes and sources:
+                    draft.steps.append(Copy(version.id, replica.backend, replica.generation, sources))
+                else:
+                    draft.waits = True
+            case R.LEAVING:
+                if not placement.enough or not good:
+                    continue
+                if now >= replica.since + grace:
+                    draft.moves.append(Condemned(now, version.id, replica.backend))
+                else:
+                    draft.at(replica.since + grace)
+            case R.SUSPECT | R.LOST:
+                if backend is not None and backend.reachable:
+                    draft.steps.append(Check(version.id, replica.backend))
+                else:
+                    draft.waits = True
+            case R.CONDEMNED:
+                _plan_removal(draft, version, replica, cluster)
+    if not placement.enough and not draft.steps:
+        draft.waits = True
+    return _counted(good, cluster) >= min(placement.owed, max(placement.possible, 1))
+
+
+def demand(version: Version, avoid: frozenset[str] = frozenset()) -> Demand:
+    """What a policy is asked about a version."""
+    return Demand(
+        seed=version.id,
+        size=version.size,
+        content_type=version.content_type,
+        copies=version.asked.copies,
+        held=tuple(r.backend for r in version.in_state(R.GOOD)),
+        pending=tuple(r.backend for r in version.in_state(R.MISSING)),
+        avoid=avoid,
+    )
+
+
+def _of_dead(now: int, version: Version, cluster: ClusterView) -> Iterator[Event]:
+    """What lay on a backend that was declared dead is lost."""
+    for replica in version.replicas:
+        backend = cluster.get(replica.backend)
+        if backend is None or backend.state is not BackendState.DEAD:
+            continue
+        if replica.state in (R.GOOD, R.SUSPECT, R.LEAVING):
+            yield Lost(now, version.id, replica.backend)
+        elif replica.state is R.MISSING:
+            yield Condemned(now, version.id, replica.backend)
+
+
+def _needed_again(version: Version, cluster: ClusterView) -> Replica | None:
+    for replica in version.in_state(R.LEAVING):
+        backend = cluster.get(replica.backend)
+        if backend is not None and backend.counts and backend.serves:
+            return replica
+    return None
+
+
+def _free(names: tuple[str, ...], version: Version) -> list[str]:
+    """Backends with no replica of this version in any state: a doubted one has to go before a new one comes."""
+    return [name for name in names if version.replica(name) is None]
+
+
+def _counted(replicas: tuple[Replica, ...], cluster: ClusterView) -> int:
+    """How many copies these are: those on backends that count, on distinct hosts."""
+    backends = [cluster.get(r.backend) for r in replicas]
+    return len({b.host for b in backends if b is not None and b.counts})
+
+
+def _drops(
+    now: int, version: Version, placement: Placement, cluster: ClusterView, avoid: frozenset[str]
+) -> Iterator[Event]:
+    """
+    What the policy has too much of.  Whatever a policy says, good copies leave only while as many as are owed
+    stay, and the last one never does.
+    """
+    stay = tuple(r for r in version.in_state(R.GOOD) if r.backend not in placement.drop)
+    for replica in version.replicas:
+        if replica.backend not in placement.drop:
+            continue
+        if replica.state is R.MISSING:
+            # One that just failed gives way to another; if there is no other it is tried again later.
+            if replica.backend not in avoid or placement.add:
+                yield Condemned(now, version.id, replica.backend)
+        elif replica.state is R.GOOD and stay and _counted(stay, cluster) >= placement.owed:
+            yield Leaving(now, version.id, replica.backend)
+
+
+def _bad(now: int, version: Version) -> Iterator[Event]:
+    """A lost replica makes room for a new one, as long as a good one is left; else every byte is kept."""
+    if version.in_state(R.GOOD):
+        for replica in version.in_state(R.LOST):
+            yield Condemned(now, version.id, replica.backend)
+
+
+def _sources(version: Version, cluster: ClusterView) -> tuple[str, ...]:
+    """Where to copy from: good replicas before leaving ones."""
+
+    def reachable(replica: Replica) -> bool:
+        backend: BackendView | None = cluster.get(replica.backend)
+        return backend is not None and backend.reachable
+
+    return tuple(r.backend for state in (R.GOOD, R.LEAVING) for r in version.in_state(state) if reachable(r))

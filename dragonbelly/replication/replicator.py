@@ -1,0 +1,321 @@
+"""
+The replicator: takes the paths whose time has come, does what their plans say, and says when to look again.
+
+The queue says only *look at this path*; everything else is in the record.  So a path that comes twice, late,
+or to two daemons at once does no harm: each commit is a compare-and-swap, and each removal was committed to
+before it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+)
+
+from dragonbelly.cluster.health import Health
+from dragonbelly.config.values import Config
+from dragonbelly.errors import (
+    BackendError,
+    BackendRefused,
+    BadRecord,
+    DigestMismatch,
+    NoSuchObject,
+    StateUnavailable,
+)
+from dragonbelly.interfaces import Claim, IClock, Snapshot
+from dragonbelly.keys import key_of
+from dragonbelly.ledger import Ledger
+from dragonbelly.lifecycle import (
+    Abandoned,
+    Condemned,
+    Copied,
+    Doubted,
+    Event,
+    Found,
+    Lost,
+    Removed,
+    Tried,
+    Verified,
+)
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import Path, Record, Version
+from dragonbelly.replication import backoff
+from dragonbelly.replication.copy import SourceFailed, copy, read_digest
+from dragonbelly.replication.plan import Check, Copy, Plan, Remove, Step, Verify
+from dragonbelly.replication.verify import Verifier
+from dragonbelly.ticking import TickingService
+from dragonbelly.waiting import together
+
+#: Rounds of one visit: a plan is made anew after each, and ends by itself long before.
+ROUNDS = 50
+
+
+class Visit:
+    """What one visit remembers: the steps that it took without getting on, and the backends that failed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.futile: set[Step] = set()
+        self.avoid: frozenset[str] = frozenset()
+
+    def fail(self, step: Step, backend: str | None = None) -> None:
+        self.futile.add(step)
+        if backend is not None:
+            self.avoid |= {backend}
+
+
+class Replicator(TickingService):
+    """``LoopingCall``-driven: every ``[replication] every`` it claims as many paths as it has hands free."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        verifier: Verifier,
+        health: Health,
+        config: Config,
+        clock: IClock,
+        random: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(clock, config.replication.every)
+        self._ledger = ledger
+        self._store = ledger.store
+        self._cluster = ledger.cluster
+        self._verifier = verifier
+        self._health = health
+        self._settings = config.replication
+        self._random = random
+        self._metrics = metrics
+        self._hands = {name: DeferredSemaphore(self._settings.per_backend) for name in self._cluster.names}
+        self._visits: set[Deferred[None]] = set()
+        self._store_away = False
+
+    # --- the loop
+
+    def stopService(self) -> Deferred[Any]:
+        """Ends what is under way: the next daemon to look at those paths goes on from their records."""
+        under_way = [super().stopService(), *self._visits]
+        for visit in list(self._visits):
+            visit.cancel()
+        return DeferredList(under_way, consumeErrors=True)
+
+    def tick(self) -> None:
+        """Take what is due.  Called by the loop, and again whenever hands are free and there is more."""
+        if len(self._visits) <= self._settings.concurrency // 2:
+            super().tick()
+
+    def store_away(self, reason: str) -> None:
+        if not self._store_away:
+            self._log.warn("the state store is away: {reason}", reason=reason)
+        self._store_away = True
+
+    async def work(self) -> None:
+        # Several at a time: one question to the store for each path would cost as much as its work.
+        hands = self._settings.concurrency - len(self._visits)
+        claims = await self._store.claim(hands, self._settings.lease)
+        if self._store_away:
+            self._store_away = False
+            self._log.info("the state store is back")
+        more = len(claims) == hands
+        if not claims:
+            return
+        snapshots = await self._store.get_many([claim.path for claim in claims])
+        for claim, snapshot in zip(claims, snapshots, strict=True):
+            self._begin(claim, snapshot, more)
+
+    def _begin(self, claim: Claim, snapshot: Snapshot | None, more: bool) -> None:
+        visit = Deferred.fromCoroutine(self._visit(claim, snapshot))
+        self._visits.add(visit)
+        self._metrics.busy.set(len(self._visits))
+
+        def done(result: Any) -> None:
+            self._visits.discard(visit)
+            self._metrics.busy.set(len(self._visits))
+            if more and self.running:
+                self.tick()
+
+        visit.addBoth(done)
+
+    async def _visit(self, claim: Claim, snapshot: Snapshot | None) -> None:
+        try:
+            if snapshot is None:
+                raise BadRecord(f"the record of {claim.path.member} cannot be decoded; it is left as it is")
+            due = await self.reconcile(claim.path, snapshot)
+            await self._store.settle(claim, due)
+        except CancelledError:
+            raise
+        except StateUnavailable:
+            # The lease ends by itself, and the path is due again.
+            self._metrics.visits.labels("store_away").inc()
+        except BadRecord as error:
+            self._log.error("{error}", error=error)
+            self._metrics.visits.labels("bad_record").inc()
+            await self._settle_quietly(claim)
+        except Exception:
+            self._log.failure("looking at {path}", path=claim.path.member)
+            self._metrics.visits.labels("error").inc()
+            await self._settle_quietly(claim)
+
+    async def _settle_quietly(self, claim: Claim) -> None:
+        with suppress(StateUnavailable):
+            await self._store.settle(claim, backoff.HOUR)
+
+    # --- one path
+
+    async def reconcile(self, path: Path, snapshot: Snapshot) -> float | None:
+        """Do what the plan says until nothing more can be done now; when to look again, in s (None: never)."""
+        visit = Visit(path)
+        events: list[Event] = []
+        for _ in range(ROUNDS):
+            happened = tuple(events)
+            snapshot, plan = await self._ledger.happened(path, snapshot, happened, avoid=visit.avoid)
+            self._count(happened)
+            steps = [step for step in plan.steps if step not in visit.futile]
+            if not steps:
+                return await self._leave(path, snapshot, plan)
+            record = snapshot.record
+            assert record is not None
+            results = await together([self._perform(visit, record, step) for step in steps])
+            events = [event for result in results for event in result]
+        raise AssertionError(f"the plan of {path.member} does not end")
+
+    async def _leave(self, path: Path, snapshot: Snapshot, plan: Plan) -> float | None:
+        undone = plan.waits or any(not isinstance(s, Verify) or s.final for s in plan.steps)
+        if not undone:
+            self._metrics.visits.labels("done").inc()
+            return plan.due
+        self._metrics.visits.labels("waits").inc()
+        snapshot, _ = await self._ledger.happened(path, snapshot, [Tried(self._ledger.now)])
+        tries = snapshot.record.tries if snapshot.record is not None else 1
+        again = backoff.spread(backoff.delay(tries), self._random)
+        return again if plan.due is None else min(again, plan.due)
+
+    def _perform(self, visit: Visit, record: Record, step: Step) -> Deferred[Sequence[Event]]:
+        version = record.version(step.id)
+        assert version is not None
+        match step:
+            case Verify():
+                return Deferred.fromCoroutine(self._verify(visit, version, step))
+            case Copy():
+                return self._at(step.backend, lambda: self._copy(visit, version, step))
+            case Check():
+                return self._at(step.backend, lambda: self._check(visit, version, step))
+            case Remove():
+                return self._at(step.backend, lambda: self._remove(visit, version, step))
+        raise AssertionError(f"no such step: {step}")
+
+    def _at(self, backend: str, work: Callable[[], Any]) -> Deferred[Sequence[Event]]:
+        """Work at a backend, with no more hands there at once than ``[replication] per_backend``."""
+
+        def begin() -> Deferred[Sequence[Event]]:
+            return Deferred.fromCoroutine(work())
+
+        return self._hands[backend].run(begin)
+
+    # --- the steps: all I/O with storage servers
+
+    async def _verify(self, visit: Visit, version: Version, step: Verify) -> Sequence[Event]:
+        seen = await self._verifier.look(visit.path, version, final=step.final)
+        if seen.event is None:
+            visit.fail(step)
+            return ()
+        return (seen.event,)
+
+    async def _copy(self, visit: Visit, version: Version, step: Copy) -> Sequence[Event]:
+        path, now = visit.path, self._ledger.now
+        target = version.replica(step.backend)
+        assert target is not None and version.size is not None
+        doubted: list[Event] = []
+        failing: str | None = None
+        for name in step.sources:
+            source = version.replica(name)
+            assert source is not None
+            try:
+                sha256 = await copy(
+                    self._cluster.backend(name),
+                    key_of(path, version, source),
+                    self._cluster.backend(step.backend),
+                    key_of(path, version, target),
+                    size=version.size,
+                    sha256=version.sha256,
+                    content_type=version.content_type,
+                )
+            except SourceFailed as failed:
+                doubted += self._source_failed(path, version, name, failed.error)
+                continue
+            except BackendRefused as error:
+                # It will say the same again: something else lies there, or it takes no such object.
+                self._doubt(step.backend, error)
+                visit.fail(step, step.backend)
+                return [*doubted, Condemned(now, version.id, step.backend)]
+            except BackendError as error:
+                self._doubt(step.backend, error)
+                failing = step.backend
+                break
+            self._metrics.copies.labels(step.backend).inc()
+            self._metrics.copied_bytes.labels(step.backend).inc(version.size)
+            return [*doubted, Copied(now, version.id, step.backend, step.generation, sha256)]
+        visit.fail(step, failing)
+        return doubted
+
+    def _source_failed(self, path: Path, version: Version, name: str, error: Exception) -> list[Event]:
+        if isinstance(error, BackendError):
+            self._doubt(name, error)
+        if isinstance(error, DigestMismatch | NoSuchObject):
+            # Doubted in both cases: a check of its own decides, and asks a server that answers properly.
+            self._log.error(
+                "the copy of {path} on {backend} is not good: {error}",
+                path=path.member,
+                backend=name,
+                error=str(error),
+            )
+            return [Doubted(self._ledger.now, version.id, name)]
+        return []
+
+    async def _check(self, visit: Visit, version: Version, step: Check) -> Sequence[Event]:
+        replica = version.replica(step.backend)
+        assert replica is not None
+        now = self._ledger.now
+        visit.fail(step)  # once a visit, whatever it says
+        try:
+            digest = await read_digest(
+                self._cluster.backend(step.backend), key_of(visit.path, version, replica)
+            )
+        except NoSuchObject:
+            return [Lost(now, version.id, step.backend)]
+        except BackendError as error:
+            self._doubt(step.backend, error)
+            return ()
+        if digest.size == version.size and version.sha256 in (None, digest.sha256.digest()):
+            return [Found(now, version.id, step.backend)]
+        return [Lost(now, version.id, step.backend)]
+
+    async def _remove(self, visit: Visit, version: Version, step: Remove) -> Sequence[Event]:
+        replica = version.replica(step.backend)
+        assert replica is not None
+        try:
+            await self._cluster.backend(step.backend).delete(key_of(visit.path, version, replica))
+        except BackendError as error:
+            self._doubt(step.backend, error)
+            visit.fail(step)
+            return ()
+        self._metrics.removals.labels(step.backend).inc()
+        return [Removed(self._ledger.now, version.id, step.backend, step.generation)]
+
+    def _doubt(self, backend: str, error: BackendError) -> None:
+        self._log.debug("{backend}: {error}", backend=backend, error=str(error))
+        self._health.doubt(backend, error)
+
+    def _count(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Verified):
+                self._metrics.uploads.labels("verified").inc()
+            elif isinstance(event, Abandoned):
+                self._metrics.uploads.labels(event.reason).inc()

@@ -1,0 +1,114 @@
+"""
+Looking at all records at once: after something changed that no single record knows of.
+
+A sweep makes a plan for every record and makes those due that have something to do.  That one is wanted is a
+number in the store, which grows; so is the last one done.  A daemon that dies in the middle of a sweep leaves
+them unequal, and the next one begins again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from dragonbelly.interfaces import IClock
+from dragonbelly.ledger import Ledger
+from dragonbelly.ticking import TickingService
+
+#: Records that are looked at together, and seconds between two lots: a sweep leaves room for the real work.
+LOT, PAUSE = 200, 0.01
+
+#: Seconds for which a daemon that sweeps is left alone.
+LEASE = 60
+
+WANTED, DONE, HOLDER, FINGERPRINT = "sweep.wanted", "sweep.done", "sweep.holder", "fingerprint"
+
+
+class Sweeper(TickingService):
+    """``name`` tells this daemon from others."""
+
+    def __init__(self, ledger: Ledger, clock: IClock, name: str, fingerprint: str, every: float = 2.0) -> None:
+        super().__init__(clock, every)
+        self._ledger = ledger
+        self._store = ledger.store
+        self._name = name
+        self._fingerprint = fingerprint
+        self._compared = False
+        self._requests = 0
+        self._wakes = 0
+
+    def request(self) -> None:
+        """Have all records looked at; remembered until the store knows it."""
+        self._requests += 1
+
+    def wake(self) -> None:
+        """Have the paths that wait for something looked at, soon: a backend came back."""
+        self._wakes += 1
+        self.tick()
+
+    async def work(self) -> None:
+        if not self._compared:
+            await self._compare()
+        if wakes := self._wakes:
+            await self.sweep(self._store.waiting)
+            self._wakes -= wakes
+        if requests := self._requests:
+            await self._want()
+            self._requests -= requests
+        wanted = await self._store.meta(WANTED)
+        if wanted != await self._store.meta(DONE) and await self._hold():
+            self._log.info("looking at all files: what is asked of them, or the backends, changed")
+            hastened = await self.sweep(self._store.walk, self._hold)
+            if hastened is None:
+                return
+            done = await self._store.meta(DONE)
+            await self._store.set_meta(DONE, done, wanted or "0")
+            self._log.info("looked at all files; {n} have something to do", n=hastened)
+
+    async def _compare(self) -> None:
+        """Whether the configuration places files as it did when a daemon last said so."""
+        before = await self._store.meta(FINGERPRINT)
+        if before != self._fingerprint:
+            if before is not None:
+                await self._want()
+            await self._store.set_meta(FINGERPRINT, before, self._fingerprint)
+        self._compared = True
+
+    async def _want(self) -> None:
+        wanted = await self._store.meta(WANTED)
+        # Who loses to another daemon's request need not ask again: that one was made later than the change.
+        await self._store.set_meta(WANTED, wanted, str(int(wanted or "0") + 1))
+
+    async def _hold(self) -> bool:
+        """Be the one who sweeps, or go on being it."""
+        holder = await self._store.meta(HOLDER)
+        name, _, until = (holder or "").rpartition(" ")
+        if name not in ("", self._name) and self._clock.seconds() < float(until):
+            return False
+        return await self._store.set_meta(HOLDER, holder, f"{self._name} {int(self._clock.seconds()) + LEASE}")
+
+    async def sweep(
+        self, pages: Callable[[str | None, int], Deferred[Any]], hold: Callable[[], Any] | None = None
+    ) -> int | None:
+        """Make those of the paths due that have something to do; how many, None if ``hold`` was lost."""
+        cursor: str | None = None
+        hastened = 0
+        while True:
+            paths, cursor = await pages(cursor, LOT)
+            busy = []
+            for path, snapshot in zip(paths, await self._store.get_many(paths), strict=True):
+                if snapshot is not None and snapshot.record is not None:
+                    made = self._ledger.plan(path, snapshot.record)
+                    if made.moves or made.steps:
+                        busy.append(path)
+            if busy:
+                await self._store.hasten(busy)
+                hastened += len(busy)
+            if cursor is None:
+                return hastened
+            if hold is not None and not await hold():
+                return None
+            await deferLater(self._clock, PAUSE)

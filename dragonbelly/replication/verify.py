@@ -1,0 +1,163 @@
+"""Has an upload come, and is it what was announced?  Seen on the storage servers, never taken on trust."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from dragonbelly.cluster.health import Health
+from dragonbelly.cluster.members import Cluster
+from dragonbelly.config.values import Config
+from dragonbelly.errors import BackendError, NoSuchObject
+from dragonbelly.interfaces import IClock
+from dragonbelly.keys import key_of
+from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE, Abandoned, Verified
+from dragonbelly.model import BackendState, ObjectStat, Observed, Path, Replica, ReplicaState, Upload, Version
+from dragonbelly.replication.copy import read_digest
+from dragonbelly.waiting import together
+
+#: Bytes that are read at once, while a reader waits, to check a digest that the server cannot tell.
+READ_AT_ONCE = 8 * 1024 * 1024
+
+#: Answers about uploads that are remembered for the next reader.
+REMEMBERED = 10_000
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """
+    ``event`` is what follows from what was seen, if anything does.  ``unknown``: a server that may have the
+    upload did not answer.  ``unread``: it is there, and its digest was not checked yet.
+    """
+
+    event: Verified | Abandoned | None = None
+    unknown: bool = False
+    unread: bool = False
+
+
+class Verifier:
+    """Looks at the storage servers; commits nothing."""
+
+    def __init__(self, cluster: Cluster, health: Health, config: Config, clock: IClock) -> None:
+        self._cluster = cluster
+        self._health = health
+        self._max_size = int(config.upload.max_size)
+        self._clock = clock
+        self._asking: dict[tuple[Path, str], list[Deferred[Seen]]] = {}
+        self._answers: OrderedDict[str, float] = OrderedDict()
+
+    async def look(
+        self, path: Path, version: Version, *, final: bool = False, read_at_most: int | None = None
+    ) -> Seen:
+        """
+        Ask every backend that the upload may have gone to.  ``final``: it cannot come any more, so nothing
+        seen means that it lapsed.  A digest that no server tells is computed from the bytes, if they are no
+        more than ``read_at_most`` (None: always).
+        """
+        replicas = version.in_state(ReplicaState.MISSING)
+        answers = await together([self._ask(path, version, r) for r in replicas])
+        seen = [(r, a) for r, a in zip(replicas, answers, strict=True) if isinstance(a, ObjectStat)]
+        unknown = any(a is None for a in answers)
+        if not seen:
+            if final and not unknown:
+                return Seen(Abandoned(self._now, version.id, LAPSED))
+            return Seen(unknown=unknown)
+        upload = version.upload
+        assert upload is not None
+        fitting = [(r, s) for r, s in seen if self._fits(s, upload)]
+        if not fitting:
+            return Seen(Abandoned(self._now, version.id, SIZE))
+        return await self._check(path, version, upload, *fitting[0], read_at_most)
+
+    async def glance(self, path: Path, version: Version) -> Seen:
+        """
+        The same for a reader who waits: one question at a time per upload, the others wait for its answer; a
+        "not yet" is believed for a tenth of the upload's age, at most 1 s.
+        """
+        now = self._clock.seconds()
+        if now < self._answers.get(version.id, 0.0):
+            return Seen()
+        key = (path, version.id)
+        if (waiting := self._asking.get(key)) is not None:
+            answer: Deferred[Seen] = Deferred()
+            waiting.append(answer)
+            return await answer
+        self._asking[key] = waiting = []
+        asked = Deferred.fromCoroutine(self.look(path, version, read_at_most=READ_AT_ONCE))
+
+        # The reader who asked first may leave; the question goes on for the others.
+        def answered(result: object) -> object:
+            del self._asking[key]
+            seen = result if isinstance(result, Seen) else Seen(unknown=True)
+            if seen.event is None:
+                age = self._clock.seconds() - version.since
+                self._remember(version.id, self._clock.seconds() + min(1.0, max(0.0, age) / 10))
+            for one in waiting:
+                one.callback(seen)
+            return seen
+
+        asked.addBoth(answered)
+        if asked.called:
+            result = asked.result
+            assert isinstance(result, Seen)
+            return result
+        mine: Deferred[Seen] = Deferred()
+        waiting.append(mine)
+        return await mine
+
+    def _remember(self, id: str, until: float) -> None:
+        self._answers[id] = until
+        while len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+
+    @property
+    def _now(self) -> int:
+        return int(self._clock.seconds())
+
+    def _ask(self, path: Path, version: Version, replica: Replica) -> Deferred[ObjectStat | bool | None]:
+        return Deferred.fromCoroutine(self._stat(path, version, replica))
+
+    async def _stat(self, path: Path, version: Version, replica: Replica) -> ObjectStat | bool | None:
+        """What is there; False: nothing; None: nobody knows."""
+        view = self._cluster.view.get(replica.backend)
+        if view is not None and view.state is BackendState.DEAD:
+            return False
+        if view is None or not view.reachable:
+            return None
+        try:
+            return await self._cluster.backend(replica.backend).stat(key_of(path, version, replica))
+        except NoSuchObject:
+            # It counts only from a server that answers properly otherwise.
+            return False if self._cluster.view[replica.backend].observed is not Observed.UNREACHABLE else None
+        except BackendError as error:
+            self._health.doubt(replica.backend, error)
+            return None
+
+    def _fits(self, stat: ObjectStat, upload: Upload) -> bool:
+        return stat.size <= self._max_size if upload.size is None else stat.size == upload.size
+
+    async def _check(
+        self,
+        path: Path,
+        version: Version,
+        upload: Upload,
+        replica: Replica,
+        stat: ObjectStat,
+        read_at_most: int | None,
+    ) -> Seen:
+        sha256, md5_fits = stat.sha256, upload.md5 is None
+        if not md5_fits or (upload.sha256 is not None and sha256 is None):
+            if read_at_most is not None and stat.size > read_at_most:
+                return Seen(unread=True)
+            backend = self._cluster.backend(replica.backend)
+            try:
+                digest = await read_digest(backend, key_of(path, version, replica), md5=upload.md5 is not None)
+            except BackendError as error:
+                self._health.doubt(replica.backend, error)
+                return Seen(unknown=True)
+            sha256 = digest.sha256.digest()
+            md5_fits = digest.md5 is None or digest.md5.digest() == upload.md5
+        if not md5_fits or upload.sha256 not in (None, sha256):
+            return Seen(Abandoned(self._now, version.id, DIGEST))
+        return Seen(Verified(self._now, version.id, replica.backend, stat.size, sha256))

@@ -1,0 +1,268 @@
+"""``twistd dragonbelly``: the one place where everything is put together."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python import usage
+
+from dragonbelly import __version__
+from dragonbelly.cluster.health import Health
+from dragonbelly.cluster.members import Cluster, Member
+from dragonbelly.cluster.states import OperatorStates
+from dragonbelly.config import Config, load
+from dragonbelly.errors import ConfigError, StartError, StateUnavailable
+from dragonbelly.ids import ulid
+from dragonbelly.interfaces import IStateStore
+from dragonbelly.ledger import Ledger
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import BackendView
+from dragonbelly.model import Path as FilePath
+from dragonbelly.policies.rules import Rules
+from dragonbelly.replication.replicator import Replicator
+from dragonbelly.replication.sweep import Sweeper
+from dragonbelly.replication.verify import Verifier
+from dragonbelly.starting import give_up, give_up_later, listen
+from dragonbelly.state.redis import RedisStore
+from dragonbelly.web.admin import Admin
+from dragonbelly.web.api import FilesApi
+from dragonbelly.web.files import Domains, Files
+from dragonbelly.web.site import Router, make_site
+
+#: Seconds between two tries to reach Redis at start.
+RETRY = 0.5
+
+
+class Options(usage.Options):
+    """The command line."""
+
+    synopsis = "[--config FILE | --data DIR] [options]"
+    longdesc = (
+        "With --config: the daemon, as the file says.  Without: everything that is needed to try it, on this "
+        "machine alone, with its data in DIR."
+    )
+    optParameters = [
+        ["config", None, None, "The configuration, a TOML file; see etc/dragonbelly.toml."],
+        ["data", None, "dragonbelly-data", "Without --config: where everything is kept."],
+        ["listen", None, None, "Where files and API are served, a Twisted endpoint [default: port 8080]."],
+        ["admin", None, None, "Where operators are served, a Twisted endpoint [default: port 8081]."],
+    ]
+
+    def opt_version(self) -> None:
+        """Display Dragonbelly's version and exit."""
+        raise SystemExit(f"dragonbelly {__version__}")
+
+
+def makeService(options: Options) -> IService:
+    """What ``twistd`` runs."""
+    from twisted.internet import reactor
+
+    if options["config"] is None:
+        from dragonbelly.embedded import Embedded
+
+        return Embedded(reactor, Path(options["data"]), options["listen"], options["admin"], options)
+    if options["listen"] or options["admin"]:
+        give_up("--listen and --admin go without --config; with it, [http] says where to listen")
+    try:
+        config = load(options["config"])
+        return Listening(reactor, make_daemon(reactor, config), config.http.listen, config.http.admin, options)
+    except ConfigError as error:
+        give_up(str(error))
+
+
+def make_daemon(reactor: Any, config: Config, name: str | None = None) -> Daemon:
+    """
+    The daemon of a configuration, on Redis.  ``name`` tells it from others of the same store.
+
+    :raises ConfigError: options of a backend or a policy contradict each other.
+    """
+    metrics = Metrics()
+    store = RedisStore(
+        reactor,
+        config.state.redis,
+        partitions=config.state.partitions,
+        reply_timeout=config.state.reply_timeout,
+        require_noeviction=config.state.require_noeviction,
+        observe=lambda command, seconds: metrics.redis.labels(command).observe(seconds),
+    )
+    return Daemon(reactor, config, store, metrics, name or f"{socket.gethostname()}-{secrets.token_hex(4)}")
+
+
+class Daemon(MultiService):
+    """
+    Everything but the listeners: it opens when the store answers and every backend was looked at once, and
+    until then every request is answered with 503.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, config: Config, store: IStateStore, metrics: Metrics, name: str) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self.config = config
+        self.store = store
+        self.cluster = Cluster(_members(config, reactor))
+        rules = Rules(config, config.make_policies(), self._unknown_policy)
+        self.ledger = Ledger(store, self.cluster, rules, config, reactor, self._make_id)
+        self.states = OperatorStates(store, self.cluster, reactor)
+        self.sweeper = Sweeper(self.ledger, reactor, name, config.fingerprint())
+        self.health = Health(
+            self.cluster,
+            reactor,
+            every=config.health.every,
+            timeout=config.health.timeout,
+            patience=config.replication.patience,
+            expected=lambda backend: Deferred.fromCoroutine(self._expected(backend)),
+            on_impatience=self._impatient,
+            on_return=self._returned,
+            on_failure=lambda backend, reason: metrics.failures.labels(backend, reason).inc(),
+        )
+        self.cluster.on_change.append(self._changed)
+        verifier = Verifier(self.cluster, self.health, config, reactor)
+        self.replicator = Replicator(
+            self.ledger, verifier, self.health, config, reactor, random.random, metrics
+        )
+        domains = Domains(config)
+        files = Files(self.ledger, verifier, domains, config, random.random, metrics)
+        api = FilesApi(self.ledger, verifier, files, domains, reactor)
+        admin = Admin(store, self.cluster, self.states, reactor, metrics)
+        self._public = Router(files, api, metrics)
+        self._admin = Router(files, api, metrics, admin)
+        self.public_site = make_site(self._public, reactor, config.http.idle)
+        self.admin_site = make_site(self._admin, reactor, config.http.idle)
+        self._opening: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        # The parts are not children yet: they start when the store answers.
+        super().startService()
+        self._opening = Deferred.fromCoroutine(self._open())
+        self._opening.addErrback(self._not_opened)
+
+    async def _open(self) -> None:
+        await self._wait_for_store()
+        await self.states.work()
+        await self.health.round()
+        for part in (self.states, self.health, self.sweeper, self.replicator):
+            part.setServiceParent(self)
+        self._public.open = self._admin.open = True
+        self._log.info("Dragonbelly {version} is open", version=__version__)
+        self.opened()
+
+    def opened(self) -> None:
+        """Called once, when files can be served; for who waits for it."""
+
+    async def _wait_for_store(self) -> None:
+        said = ""
+        while True:
+            try:
+                return await self.store.ready()
+            except StateUnavailable as error:
+                if error.detail != said:
+                    said = error.detail
+                    self._log.warn("waiting for the state store: {reason}", reason=said)
+                await deferLater(self._reactor, RETRY)
+
+    def _not_opened(self, failure: Any) -> None:
+        if failure.check(CancelledError):
+            return
+        if failure.check(StateUnavailable) and self.running:
+            # It went away again in the same moment.
+            self._opening = Deferred.fromCoroutine(self._open())
+            self._opening.addErrback(self._not_opened)
+            return
+        if failure.check(StartError):
+            self._log.critical("dragonbelly: {reason}", reason=failure.getErrorMessage())
+        else:
+            self._log.failure("dragonbelly cannot start", failure)
+        give_up_later(self._reactor)
+
+    async def _stop(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        await super().stopService()
+        await gatherResults([self.cluster.backend(name).close() for name in self.cluster.names])
+        await self.store.close()
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    # --- what the parts tell each other
+
+    def _make_id(self, now: float) -> str:
+        return ulid(now, secrets.randbits)
+
+    async def _expected(self, backend: str) -> bool:
+        use = (await self.store.use()).get(backend)
+        return use is not None and use.objects > 0
+
+    def _unknown_policy(self, path: FilePath, policy: str) -> None:
+        self._log.warn("{path} asks for a policy {policy} that is not there", path=path.member, policy=policy)
+
+    def _changed(self, old: BackendView, new: BackendView) -> None:
+        if old.state is not new.state:
+            self._log.info("backend {name} is {state} now", name=new.name, state=new.state.name.lower())
+            self.sweeper.request()
+
+    def _impatient(self, backend: str) -> None:
+        self._log.warn("backend {name} does not come back: its copies are made elsewhere", name=backend)
+        self.sweeper.request()
+
+    def _returned(self, backend: str, long: bool) -> None:
+        self.sweeper.wake()
+        if long:
+            self.sweeper.request()
+
+
+def _members(config: Config, reactor: Any) -> list[Member]:
+    made = config.make_backends(reactor)
+    return [
+        Member(made[name], BackendView(name, section.host, section.zone, section.weight))
+        for name, section in config.backends.items()
+    ]
+
+
+class Listening(MultiService):
+    """A daemon with its listeners, which are opened first: a port that is taken ends the start at once."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        daemon: Daemon,
+        public: tuple[str, ...],
+        admin: tuple[str, ...],
+        options: usage.Options | None = None,
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._options = options
+        self.daemon = daemon
+        self._where = [(where, daemon.public_site) for where in public]
+        self._where += [(where, daemon.admin_site) for where in admin]
+        self.ports: list[IListeningPort] = []
+        daemon.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        try:
+            for where, site in self._where:
+                self.ports.append(listen(self._reactor, where, site))
+        except StartError as error:
+            give_up(str(error), self._options)
+        super().privilegedStartService()
+
+    async def _stop(self) -> None:
+        ports, self.ports = self.ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+        await super().stopService()
+
+    def stopService(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())

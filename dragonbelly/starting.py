@@ -1,0 +1,64 @@
+"""Starting under ``twistd``: what goes wrong ends in one line and an exit status that is not 0."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from dragonbelly.errors import StartError
+
+
+def give_up(message: str, options: usage.Options | None = None) -> NoReturn:
+    """
+    End with one line while the service is being made or started; ``twistd`` would show a traceback, or the
+    whole usage.  ``options`` are the service's own: their parent knows the pid file, which ``twistd`` leaves.
+    """
+    parent = options.parent if options is not None else None
+    if parent is not None and parent.get("pidfile"):
+        Path(parent["pidfile"]).unlink(missing_ok=True)
+    raise SystemExit(f"dragonbelly: {message}")
+
+
+def give_up_later(reactor: Any) -> None:
+    """End while the reactor runs; whoever calls this has logged why."""
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # twistd has no way to be told an exit status
+
+    atexit.register(leave)
+    if reactor.running:
+        reactor.stop()
+    else:
+        reactor.callWhenRunning(reactor.stop)
+
+
+def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """:raises StartError: that is no endpoint."""
+    try:
+        made: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as error:  # each kind of endpoint has errors of its own for what it cannot read
+        raise StartError(f"{description} is no endpoint: {error}") from error
+    return made
+
+
+def listen(reactor: Any, description: str, factory: IProtocolFactory) -> IListeningPort:
+    """Listen at once.  :raises StartError: it is no endpoint, or the address is taken."""
+    ports: list[IListeningPort] = []
+    refused: list[Failure] = []
+    listening = maybeDeferred(endpoint(reactor, description).listen, factory)
+    listening.addCallbacks(ports.append, refused.append)
+    if not ports:
+        reason = refused[0].getErrorMessage() if refused else "it takes too long"
+        raise StartError(f"cannot listen on {description}: {reason}")
+    return ports[0]

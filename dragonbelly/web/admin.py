@@ -1,0 +1,155 @@
+"""What operators ask: backends and their states, the whole in figures, health, metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from dragonbelly import __version__
+from dragonbelly.cluster.members import Cluster
+from dragonbelly.cluster.states import OperatorStates
+from dragonbelly.errors import BadField, MethodNotAllowed, NotFound, StateUnavailable
+from dragonbelly.interfaces import IClock, IStateStore
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import BackendState, BackendView, Use
+from dragonbelly.web.announced import rfc3339
+from dragonbelly.web.api import PREFIX, decode
+from dragonbelly.web.message import Answer, Question, json_answer
+
+STATES = {state.name.lower(): state for state in BackendState}
+
+
+class StateAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``PATCH backends/<name>``."""
+
+    state: str
+
+
+class Admin:
+    """The handlers of the admin listener that are not the files API."""
+
+    def __init__(
+        self,
+        store: IStateStore,
+        cluster: Cluster,
+        states: OperatorStates,
+        clock: IClock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._states = states
+        self._clock = clock
+        self._metrics = metrics
+
+    async def answer(self, question: Question) -> Answer | None:
+        """None: no resource of ours."""
+        path = question.target.path
+        if path == b"/-/health":
+            _only(question, "GET", "HEAD")
+            return await self._health()
+        if path == b"/-/metrics":
+            _only(question, "GET", "HEAD")
+            return await self._render_metrics()
+        if path == f"{PREFIX}status".encode():
+            _only(question, "GET", "HEAD")
+            return await self._status()
+        if path == f"{PREFIX}backends".encode():
+            _only(question, "GET", "HEAD")
+            return json_answer({"backends": await self._backends()})
+        if path.startswith(f"{PREFIX}backends/".encode()):
+            return await self._backend(question, path.rpartition(b"/")[2].decode("latin-1"))
+        return None
+
+    async def _health(self) -> Answer:
+        """Alive if it answers at all; ready if files can be found and there is a server to send readers to."""
+        try:
+            await self._store.operator_states()
+            store = True
+        except StateUnavailable:
+            store = False
+        serving = [name for name, view in self._cluster.view.items() if view.serves]
+        ready = store and bool(serving)
+        answer = {
+            "status": "ok" if ready else "unavailable",
+            "version": __version__,
+            "store": "up" if store else "away",
+            "backends_serving": len(serving),
+            "backends": len(self._cluster.names),
+        }
+        return json_answer(answer, 200 if ready else 503)
+
+    async def _render_metrics(self) -> Answer:
+        try:
+            counts, use = await self._store.counts(), await self._store.use()
+        except StateUnavailable:
+            counts, use = None, {}
+        self._metrics.set_store(counts, use, self._clock.seconds())
+        self._metrics.set_cluster(self._cluster.view)
+        return Answer(200, (("Content-Type", CONTENT_TYPE_LATEST),), self._metrics.render())
+
+    async def _status(self) -> Answer:
+        counts = await self._store.counts()
+        use = await self._store.use()
+        age = None if counts.thin_since is None else max(0, int(self._clock.seconds() - counts.thin_since))
+        return json_answer(
+            {
+                "version": __version__,
+                "files": counts.files,
+                "bytes": sum(used.bytes for used in use.values()),
+                "objects": sum(used.objects for used in use.values()),
+                "thin": {
+                    "files": counts.thin,
+                    "oldest": rfc3339(counts.thin_since),
+                    "oldest_age": age,
+                },
+                "queue": {"depth": counts.queued, "overdue": counts.overdue},
+                "backends": [_show(view, use) for _, view in sorted(self._cluster.view.items())],
+            }
+        )
+
+    async def _backends(self) -> list[dict[str, Any]]:
+        use = await self._store.use()
+        return [_show(view, use) for _, view in sorted(self._cluster.view.items())]
+
+    async def _backend(self, question: Question, name: str) -> Answer:
+        use = await self._store.use()
+        if name not in self._cluster.view and name not in use:
+            known = ", ".join(sorted({*self._cluster.view, *use}))
+            raise NotFound(f"there is no backend {name}, only {known}")
+        if question.method == "PATCH":
+            asked = decode(question.body, StateAsked).state
+            if asked not in STATES:
+                raise BadField(f"one of {', '.join(STATES)} was expected, not {asked!r}", field="state")
+            if name not in self._cluster.names and asked != "dead":
+                raise BadField(f"{name} is not in the configuration: it can only be dead", field="state")
+            await self._states.set(name, STATES[asked])
+        elif question.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{question.method} is not for backends", allow="GET, HEAD, PATCH")
+        if name not in self._cluster.view:
+            raise NotFound(f"{name} is not in the configuration (any more); objects are recorded there")
+        return json_answer(_show(self._cluster.view[name], use))
+
+
+def _only(question: Question, *methods: str) -> None:
+    if question.method not in methods:
+        raise MethodNotAllowed(f"{question.method} is not for this resource", allow=", ".join(methods))
+
+
+def _show(view: BackendView, use: dict[str, Use]) -> dict[str, Any]:
+    used = use.get(view.name, Use())
+    return {
+        "name": view.name,
+        "host": view.host,
+        "zone": view.zone,
+        "weight": view.weight,
+        "state": view.state.name.lower(),
+        "observed": view.observed.name.lower(),
+        "objects": used.objects,
+        "bytes": used.bytes,
+        "free": view.free,
+        "total": view.total,
+        "drained": view.state is BackendState.DRAIN and used.objects == 0,
+    }

@@ -1,0 +1,169 @@
+"""Files by HTTP: GET and HEAD are answered with a redirect, PUT with one to a server that takes the upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dragonbelly.cluster.choose import Choice, choose
+from dragonbelly.config.values import Config
+from dragonbelly.errors import MethodNotAllowed, NoBackend, NotFound, StateUnavailable, UnknownDomain
+from dragonbelly.interfaces import Snapshot
+from dragonbelly.keys import key_of
+from dragonbelly.ledger import Ledger
+from dragonbelly.lifecycle import Abandoned, Event, Verified
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import Path, Record, Replica, Version, VersionState
+from dragonbelly.replication.verify import Verifier
+from dragonbelly.web import announced
+from dragonbelly.web.message import Answer, Question
+from dragonbelly.web.paths import host_name, parse_name
+
+ALLOW = "GET, HEAD, PUT, DELETE"
+
+
+class Domains:
+    """Which domain a request is for, by its host."""
+
+    def __init__(self, config: Config) -> None:
+        self._by_host = {host.lower(): name for name, domain in config.domains.items() for host in domain.hosts}
+        self.names = frozenset(config.domains)
+
+    def of(self, question: Question) -> str:
+        """:raises UnknownDomain: nobody has this host."""
+        host = host_name(question.target.host if question.target.host is not None else question.host)
+        name = self._by_host.get(host) or self._by_host.get("*")
+        if name is None:
+            raise UnknownDomain(f"no domain has the host {host or '(none)'}")
+        return name
+
+
+class Files:
+    """The handlers; each takes a question and gives an answer or raises a ``ClientError``."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        verifier: Verifier,
+        domains: Domains,
+        config: Config,
+        random: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self._ledger = ledger
+        self._verifier = verifier
+        self._domains = domains
+        self._cache_control = config.http.cache_control
+        self._upload_redirect = config.http.upload_redirect
+        self._random = random
+        self._metrics = metrics
+
+    async def answer(self, question: Question) -> Answer:
+        path = Path(self._domains.of(question), parse_name(question.target.path))
+        match question.method:
+            case "GET" | "HEAD":
+                return await self.get(path)
+            case "PUT":
+                return await self.put(path, question)
+            case "DELETE":
+                await self._ledger.delete(path)
+                return Answer(204)
+        raise MethodNotAllowed(f"{question.method} is not for files", allow=ALLOW)
+
+    # --- reading
+
+    async def get(self, path: Path) -> Answer:
+        version = await self.live(path)
+        choice = choose(version, self._ledger.cluster.view, self._random)
+        if choice is None:
+            raise NoBackend(f"no storage server that holds {path.name} can be reached", retry_after=5)
+        if choice.last_resort:
+            self._metrics.last_resorts.inc()
+        self._metrics.redirects.labels(choice.best.backend).inc()
+        return Answer(302, self._redirect(path, version, choice))
+
+    async def live(self, path: Path) -> Version:
+        """
+        The version to be read: the live one, after a look whether an upload that came later has arrived.
+
+        :raises NotFound: there is none.
+        :raises StateUnavailable: nobody knows.
+        """
+        snapshot, current = await self._ledger.recall(path)
+        if current:
+            snapshot = await self._see_uploads(path, snapshot)
+        else:
+            self._metrics.stale.inc()
+        live = snapshot.record.live if snapshot.record is not None else None
+        if live is None:
+            raise NotFound(f"there is no file {path.name}")
+        return live
+
+    async def _see_uploads(self, path: Path, snapshot: Snapshot) -> Snapshot:
+        """The record after a look at its uploads, so that a client reads what it has just written."""
+        for version in snapshot.record.pending if snapshot.record is not None else ():
+            seen = await self._verifier.glance(path, version)
+            if seen.event is not None:
+                try:
+                    snapshot = await self.commit(path, snapshot, seen.event)
+                except StateUnavailable:
+                    return snapshot  # what was live a moment ago still is, as far as anybody knows
+                if isinstance(seen.event, Verified):
+                    break
+            elif seen.unread:
+                await self._ledger.store.hasten([path])
+        return snapshot
+
+    async def commit(self, path: Path, snapshot: Snapshot, event: Verified | Abandoned) -> Snapshot:
+        """Commit what became of an upload, unless somebody else did."""
+
+        def events(record: Record) -> list[Event]:
+            version = record.version(event.id)
+            return [event] if version is not None and version.state is VersionState.UPLOADING else []
+
+        snapshot, _ = await self._ledger.commit(path, snapshot, events)
+        return snapshot
+
+    def url(self, path: Path, version: Version, replica: Replica) -> str:
+        """Where a client reads a replica."""
+        return self._ledger.cluster.backend(replica.backend).download_url(key_of(path, version, replica))
+
+    def _redirect(self, path: Path, version: Version, choice: Choice) -> tuple[tuple[str, str], ...]:
+        headers = [
+            ("Location", self.url(path, version, choice.best)),
+            ("ETag", f'"{version.id}"'),
+            ("Cache-Control", self._cache_control),
+        ]
+        if version.sha256 is not None:
+            headers.append(("Repr-Digest", announced.show_digest(version.sha256)))
+        if choice.others:
+            links = [f"<{self.url(path, version, replica)}>; rel=duplicate" for replica in choice.others]
+            headers.append(("Link", ", ".join(links)))  # RFC 6249
+        return tuple(headers)
+
+    # --- writing
+
+    async def put(self, path: Path, question: Question) -> Answer:
+        version, targets = await self._ledger.accept(path, announced.from_put(question))
+        backend, key = targets[0]
+        assert version.upload is not None
+        target = self._ledger.cluster.backend(backend).upload_target(
+            key, size=version.size, content_type=version.content_type, expires=version.upload.deadline
+        )
+        return Answer(
+            self._put_status(question),
+            (
+                ("Location", target.url),
+                ("Dragonbelly-Upload", version.id),
+                ("Cache-Control", "no-store"),
+            ),
+        )
+
+    def _put_status(self, question: Question) -> int:
+        """302 for clients known to send a PUT again after one; many others turn it into a GET: 307 for them."""
+        if self._upload_redirect != "auto":
+            return int(self._upload_redirect)
+        agent = question.headers.get("user-agent", "")
+        # ``curl -T`` sends no type; ``curl --data-binary`` sends one, and no body after a 302.
+        if agent.startswith("curl/"):
+            return 307 if "content-type" in question.headers else 302
+        return 302 if agent.startswith("Mozilla/") else 307

@@ -1,0 +1,127 @@
+"""
+From a raw request target to the name of a file, or a refusal.  The one place where this is decided.
+
+Sources: RFC 9112 section 3.2 (forms of the target), RFC 3986 section 2.1 (percent-encoding).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+from urllib.parse import quote
+
+from dragonbelly.errors import BadPath
+from dragonbelly.keys import looks_like_mark
+
+#: Bytes of a decoded path, and of one of its segments (what file systems take for a name).
+PATH_MAX, SEGMENT_MAX = 1024, 255
+
+#: Everything under this belongs to the service itself.
+RESERVED = "/-/"
+
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+
+
+class Target(NamedTuple):
+    """
+    A request target taken apart: ``path`` is the raw path from its first slash on, ``query`` what follows the
+    first ``?`` (None without one), ``host`` the authority of an absolute form, which overrides the Host header.
+    """
+
+    path: bytes
+    query: bytes | None
+    host: bytes | None
+
+    @property
+    def reserved(self) -> bool:
+        return self.path.startswith(RESERVED.encode())
+
+
+def split_target(raw: bytes) -> Target:
+    """:raises BadPath: neither an origin form nor an absolute one."""
+    host = None
+    if match := _ABSOLUTE.fullmatch(raw):
+        host, raw = match[1], match[2]
+        if not raw.startswith(b"/"):
+            raw = b"/" + raw
+    if not raw.startswith(b"/"):
+        raise BadPath("the request target does not begin with a slash")
+    if b"#" in raw:
+        raise BadPath("the request target has a fragment")
+    path, mark, query = raw.partition(b"?")
+    return Target(path, query if mark else None, host)
+
+
+def parse_name(raw: bytes) -> str:
+    """
+    The name of a file from a raw path with its first slash, decoded once.
+
+    :raises BadPath: it is no name of a file; says which rule it breaks.
+    """
+    if len(raw) > 3 * PATH_MAX + 1:
+        raise BadPath(f"the path is longer than {PATH_MAX} bytes")
+    if not raw.startswith(b"/"):
+        raise BadPath("the path does not begin with a slash")
+    return check_name(_decode(raw[1:]))
+
+
+def check_name(name: str) -> str:
+    """The name, which came decoded (from JSON), if it is one of a file.  :raises BadPath: it is not."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise BadPath("the path has lone surrogates") from None
+    if len(encoded) > PATH_MAX:
+        raise BadPath(f"the path is longer than {PATH_MAX} bytes")
+    if any(unicodedata.category(c) == "Cc" for c in name):
+        raise BadPath("the path has a control character")
+    if "\\" in name:
+        raise BadPath("the path has a backslash")
+    segments = name.split("/")
+    for segment in segments:
+        if not segment:
+            raise BadPath("the path is empty" if len(segments) == 1 else "the path has an empty segment")
+        if segment in (".", ".."):
+            raise BadPath("the path has a . or .. segment")
+        if len(segment.encode()) > SEGMENT_MAX:
+            raise BadPath(f"a segment of the path is longer than {SEGMENT_MAX} bytes")
+        if looks_like_mark(segment):
+            raise BadPath("a segment of the path looks like a version's directory")
+    if segments[0] == "-":
+        raise BadPath("paths under /-/ are reserved")
+    return name
+
+
+def _decode(raw: bytes) -> str:
+    if any(match[1] is None for match in _ESCAPE.finditer(raw)):
+        raise BadPath("the path has a percent sign that is no escape")
+    if b"%2f" in raw.lower():
+        raise BadPath("the path has an encoded slash")
+    decoded = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
+    try:
+        return decoded.decode()
+    except UnicodeDecodeError:
+        raise BadPath("the path is not UTF-8") from None
+
+
+def quote_name(name: str) -> str:
+    """A name as it stands in a URL, encoded by us."""
+    return quote(name, safe="/")
+
+
+def host_name(authority: bytes) -> str:
+    """
+    The host of an authority or Host header, without port, in lower case and without a trailing dot; empty when
+    there is none that could be a name of ours.
+    """
+    try:
+        text = authority.decode("ascii").strip().lower()
+    except UnicodeDecodeError:
+        return ""
+    if "@" in text:
+        return ""
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0].removesuffix(".")

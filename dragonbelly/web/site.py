@@ -1,0 +1,167 @@
+"""
+The HTTP side: requests become questions, answers and errors become responses.  The one place where an error
+gets its response, and where a request is routed to files, API or admin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.iweb import INonQueuedRequestFactory
+from zope.interface import provider
+
+from dragonbelly import __version__
+from dragonbelly.errors import BadPath, BadRequest, ClientError, NotFound, StateUnavailable, TooLarge
+from dragonbelly.metrics import Metrics
+from dragonbelly.web.admin import Admin
+from dragonbelly.web.api import BODY_MAX, PREFIX, FilesApi
+from dragonbelly.web.channel import Buffer, Intake, Refuse, Request, make_factory
+from dragonbelly.web.files import Files
+from dragonbelly.web.message import Answer, Question, problem
+from dragonbelly.web.paths import split_target
+
+_SERVER = f"dragonbelly/{__version__}".encode()
+
+
+class Router:
+    """
+    Where a question goes.  ``admin`` is None on the public listener.  Nothing but health and metrics is
+    answered before it is ``open``.
+    """
+
+    log = Logger()
+    open = False
+
+    def __init__(self, files: Files, api: FilesApi, metrics: Metrics, admin: Admin | None = None) -> None:
+        self._files = files
+        self._api = api
+        self._admin = admin
+        self._metrics = metrics
+
+    async def answer(self, question: Question) -> Answer:
+        """Always an answer: every error is turned into one here."""
+        kind = "api" if question.target.reserved else "file"
+        try:
+            if not self.open and question.target.path not in (b"/-/health", b"/-/metrics"):
+                raise StateUnavailable("the service is starting")
+            if kind == "file":
+                answer = await self._files.answer(question)
+            else:
+                answer = await self._reserved(question)
+        except ClientError as error:
+            answer = problem(error)
+            if error.status >= 500 and error.retry_after is None:
+                self.log.error(
+                    "{method} {path}: {error}",
+                    method=question.method,
+                    path=question.target.path,
+                    error=error.detail,
+                )
+        except CancelledError:
+            raise
+        except Exception:
+            self.log.failure("{method} {path}", method=question.method, path=question.target.path)
+            answer = problem(_Internal("the request could not be answered; the log says why"))
+        self._metrics.requests.labels(f"{kind}_{_METHODS.get(question.method, 'other')}", answer.status).inc()
+        return answer
+
+    async def _reserved(self, question: Question) -> Answer:
+        if self._admin is not None and (answer := await self._admin.answer(question)) is not None:
+            return answer
+        if question.target.path.startswith(PREFIX.encode()):
+            return await self._api.answer(question, admin=self._admin is not None)
+        raise NotFound("there is no such resource")
+
+
+#: Methods that get a label of their own in the metrics: what clients make up must not make time series.
+_METHODS = {name: name.lower() for name in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")}
+
+
+class _Internal(ClientError):
+    status = 500
+    title = "Internal error"
+
+
+def make_site(router: Router, reactor: Any, idle: float) -> http.HTTPFactory:
+    """The factory of connections to be put on a listener; ``idle`` as in ``make_factory``."""
+
+    @provider(INonQueuedRequestFactory)
+    class Bound(SiteRequest):
+        pass
+
+    Bound.router, Bound.clock = router, reactor
+    return make_factory(Bound, reactor, idle=idle)
+
+
+class SiteRequest(Request):
+    """One request of a client."""
+
+    router: Router
+    clock: Any
+
+    def intake(self) -> Intake:
+        # Only the API reads bodies; everything else is answered without.
+        try:
+            api = split_target(self.uri).path.startswith(PREFIX.encode())
+        except BadPath:
+            api = False
+        return Buffer(BODY_MAX) if api else Refuse()
+
+    def process(self) -> None:
+        answering = Deferred.fromCoroutine(self._answer())
+        # A client that departs cancels its work.
+        gone = self.notifyFinish()
+        gone.addErrback(lambda _: answering.cancel())
+        answering.addCallback(self._send)
+        answering.addErrback(self._give_up)
+
+    async def _answer(self) -> Answer:
+        try:
+            question = self._question()
+        except ClientError as error:
+            return problem(error)
+        return await self.router.answer(question)
+
+    def _question(self) -> Question:
+        if self.oversized:
+            raise TooLarge(f"a body of at most {BODY_MAX} bytes is taken here", maximum=BODY_MAX)
+        hosts = self.requestHeaders.getRawHeaders(b"Host") or []
+        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
+            raise BadRequest("exactly one Host header is needed")
+        headers = {
+            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+        return Question(
+            method=self.method.decode("latin-1"),
+            target=split_target(self.uri),
+            host=hosts[0] if hosts else b"",
+            headers=headers,
+            announced=self.announced,
+            body=self.body,
+        )
+
+    def _send(self, answer: Answer) -> None:
+        if self._disconnected:
+            return
+        self.setResponseCode(answer.status)
+        headers = self.responseHeaders
+        headers.setRawHeaders(b"Server", [_SERVER])
+        headers.setRawHeaders(b"Date", [http.datetimeToString(self.clock.seconds())])
+        for name, value in answer.headers:
+            headers.addRawHeader(name.encode(), value.encode())
+        if answer.status != 204:
+            headers.setRawHeaders(b"Content-Length", [str(len(answer.body)).encode()])
+        if answer.body and self.method != b"HEAD":
+            self.write(answer.body)
+        self.finish()
+
+    def _give_up(self, failure: Any) -> None:
+        if failure.check(CancelledError):
+            return
+        Router.log.failure("sending an answer", failure)
+        if not self._disconnected:
+            self._channel().forceAbortClient()
