@@ -1,0 +1,98 @@
+"""
+What follows from a record: how it is written, and what is kept beside it.
+
+Pure rules, for both stores.  The index, the thin entry and the usage counters are exact functions of the
+records; a store is handed ready-made differences and adds them in the same step as the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from dragonbelly.errors import BadRecord
+from dragonbelly.interfaces import Snapshot
+from dragonbelly.model import Path, Record, ReplicaState, Use
+
+#: The token of a path that has no record; no encoded record is empty.
+ABSENT = b""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def encode(record: Record | None) -> bytes:
+    """The stored value; ``ABSENT`` for None and for a record without versions, which nobody would miss."""
+    if record is None or not record.versions:
+        return ABSENT
+    return _encoder.encode(record)
+
+
+def decode(path: Path, value: bytes) -> Record | None:
+    """:raises BadRecord: the value is no record."""
+    if not value:
+        return None
+    try:
+        return _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRecord(f"the record of {path.member!r} cannot be decoded: {error}") from error
+
+
+def snapshot(path: Path, value: bytes) -> Snapshot:
+    """:raises BadRecord: the value is no record."""
+    return Snapshot(decode(path, value), value)
+
+
+def footprint(record: Record | None) -> dict[str, Use]:
+    """
+    What one record says lies on each backend.
+
+    Every replica that is not lost is an object there; its bytes count unless it is missing yet.
+    """
+    use: dict[str, Use] = {}
+    for version in record.versions if record else ():
+        for replica in version.replicas:
+            if replica.state is ReplicaState.LOST:
+                continue
+            size = 0 if replica.state is ReplicaState.MISSING else version.size or 0
+            use = add(use, {replica.backend: Use(size, 1)})
+    return use
+
+
+def add(use: Mapping[str, Use], other: Mapping[str, Use], sign: int = 1) -> dict[str, Use]:
+    """The sum (or difference) by backend, without those that come to nothing."""
+    total = dict(use)
+    for backend, more in other.items():
+        was = total.get(backend, Use())
+        total[backend] = Use(was.bytes + sign * more.bytes, was.objects + sign * more.objects)
+    return {backend: each for backend, each in total.items() if each.bytes or each.objects}
+
+
+class Entry(NamedTuple):
+    """A record as it is to be written, with all that goes with it; ``use`` is what changes."""
+
+    value: bytes
+    listed: bool
+    thin_since: int | None
+    use: dict[str, Use]
+
+
+def entry(path: Path, old: bytes, new: Record | None) -> Entry:
+    """
+    What a commit of ``new`` over the stored value ``old`` writes.
+
+    The old footprint comes from the stored value and not from what the caller makes of it, so that the
+    counters stay true whoever calls.
+
+    :raises BadRecord: ``old`` is no record.
+    """
+    value = encode(new)
+    kept = new if value else None
+    return Entry(
+        value=value,
+        listed=kept is not None and kept.live is not None,
+        thin_since=kept.thin_since if kept else None,
+        use=add(footprint(kept), footprint(decode(path, old)), sign=-1),
+    )

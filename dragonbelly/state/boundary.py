@@ -1,0 +1,22 @@
+"""The one place where the stores' coroutines become the Deferreds of ``IStateStore``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def fires(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Deferred[T]]:
+    """A coroutine method that starts at once and gives a Deferred, whose cancelling cancels the await."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        return Deferred.fromCoroutine(method(*args, **kwargs))
+
+    return call

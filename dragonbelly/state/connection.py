@@ -1,0 +1,320 @@
+"""
+One connection to Redis that is kept up, with txredisapi's protocol.
+
+txredisapi's own pool is not used: a call waits in it without bound while nothing is connected, it gives up
+for good after a refused AUTH or SELECT (a Redis that is still loading refuses like that), and it takes its
+clock from the global reactor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dragonbelly.errors import StartError, StateUnavailable
+from dragonbelly.state.address import RedisAddress
+
+#: Between attempts to connect, in seconds: doubled after each failure up to the last.
+FIRST_DELAY = 0.1
+LAST_DELAY = 1.0
+
+#: How replies begin that no waiting will mend: somebody has to change a setting.
+_REFUSALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR DB index", "ERR invalid DB index")
+
+#: What a command and its arguments may be.
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script, called by its digest."""
+
+    name: str
+    source: bytes
+
+    @property
+    def sha1(self) -> str:
+        # The name by which Redis knows it; nothing rests on its strength.
+        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+def info_fields(reply: bytes) -> dict[str, str]:
+    """The reply to INFO as a mapping."""
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+class _Protocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
+    """Bytes in, bytes out, on the given clock; tells when and why it was lost."""
+
+    run_id = ""
+
+    def __init__(self, clock: Any, reply_timeout: float) -> None:
+        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_timeout)
+        self.callLater = clock.callLater
+        self.lost: Deferred[None] = Deferred()
+        self.reason = ""
+
+    def connectionLost(self, why: Failure) -> None:
+        # Before the replies fail, so that whoever waits for one can say why.
+        if not self.reason:
+            self.reason = "connection lost" if why.check(ConnectionDone, ConnectionLost) else _text(why.value)
+        super().connectionLost(why)
+        self.lost.callback(None)
+
+
+class _ProtocolFactory(Factory):
+    noisy = False
+
+    def __init__(self, clock: Any, reply_timeout: float) -> None:
+        self._make = lambda: _Protocol(clock, reply_timeout)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._make()
+
+
+class Connection:
+    """
+    Connects at the first use and again whenever the connection is lost, until it is closed.
+
+    A call while nothing is connected fails at once, and one that gets no answer within ``reply_timeout``
+    seconds ends the connection: always with ``StateUnavailable``, which says what failed.  Commands are
+    pipelined.  ``observe`` is told the name and the seconds of each command that was answered.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: RedisAddress,
+        endpoint: IStreamClientEndpoint,
+        *,
+        reply_timeout: float,
+        observe: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._address = address
+        self._endpoint = endpoint
+        self._reply_timeout = reply_timeout
+        self._observe = observe
+        self._protocol: _Protocol | None = None
+        self._loop: Deferred[None] | None = None
+        self._closed = False
+        self._why = "not connected yet"
+        self._refused = False
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def run_id(self) -> str:
+        """Which run of which server is connected: cursors of SCAN mean nothing to another.  "" if none is."""
+        return self._protocol.run_id if self._protocol else ""
+
+    async def connected(self) -> None:
+        """
+        Wait for the attempt to connect that is under way, or the next one.
+
+        :raises StateUnavailable: it failed.
+        :raises StartError: it failed, and will until somebody changes a setting.
+        """
+        self._start()
+        if self._protocol is None and not self._closed:
+            waiter: Deferred[None] = Deferred()
+            self._waiting.append(waiter)
+            await waiter
+        if self._protocol is None:
+            raise StartError(self._said(self._why)) if self._refused else self._unavailable(self._why)
+
+    async def execute(self, *command: Argument) -> Any:
+        """The reply to one command: bytes, int, None, or a list of them."""
+        [reply] = await self.batch([command])
+        return reply
+
+    async def batch(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """The replies to several commands, all of them sent at once.  They are not a transaction."""
+        return await self._send(self._connected(), commands)
+
+    async def script(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Any:
+        """What a script replies.  One that the server does not know is sent to it, nothing having been done."""
+        protocol = self._connected()
+        rest = (len(keys), *keys, *arguments)
+        try:
+            [reply] = await self._send(protocol, [("EVALSHA", script.sha1, *rest)], script.name)
+        except _NoScript:
+            [reply] = await self._send(protocol, [("EVAL", script.source, *rest)], script.name)
+        return reply
+
+    async def close(self) -> None:
+        self._closed = True
+        self._why = "closed"
+        loop, self._loop = self._loop, None
+        protocol = self._protocol
+        if loop is not None:
+            loop.cancel()
+        if protocol is not None and not protocol.lost.called:
+            lost: Deferred[None] = Deferred()
+            protocol.lost.addCallback(lost.callback)
+            await lost
+
+    def _connected(self) -> _Protocol:
+        self._start()
+        if self._protocol is None:
+            raise self._unavailable(f"not connected: {self._why}")
+        return self._protocol
+
+    async def _send(
+        self, protocol: _Protocol, commands: Sequence[Sequence[Argument]], name: str | None = None
+    ) -> list[Any]:
+        name = name or str(commands[0][0])
+        began = self._reactor.seconds()
+        try:
+            replies: list[Any] = await gatherResults(
+                # A protocol may be lost between one command and the next: it raises instead of failing.
+                [maybeDeferred(protocol.execute_command, *command) for command in commands],
+                consumeErrors=True,
+            ).addErrback(_first)
+        except txredisapi.TimeoutError:
+            # txredisapi ends the connection for it, but only at the reactor's next turn.
+            self._drop(protocol, f"no answer within {self._reply_timeout:g} s")
+            raise self._unavailable(f"{name}: {protocol.reason}") from None
+        except txredisapi.ResponseError as error:
+            if str(error).startswith("NOSCRIPT"):
+                raise _NoScript from None
+            if "READONLY" in str(error):
+                # It was made a replica of another.  Look again who is there, and do not read old news from it.
+                self._drop(protocol, "it became a replica")
+            raise self._unavailable(f"{name}: {error}") from error
+        except txredisapi.RedisError as error:
+            raise self._unavailable(f"{name}: {protocol.reason or error}") from error
+        if self._observe is not None:
+            self._observe(name, self._reactor.seconds() - began)
+        return replies
+
+    def _start(self) -> None:
+        if self._loop is None and not self._closed:
+            self._loop = Deferred.fromCoroutine(self._keep_connected())
+            self._loop.addErrback(self._stopped)
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            protocol: Any = None
+            try:
+                protocol = await self._endpoint.connect(
+                    _ProtocolFactory(self._reactor, self._reply_timeout)
+                ).addTimeout(self._reply_timeout, self._reactor)
+                await self._greet(protocol)
+            except Exception as error:
+                if protocol is not None:
+                    protocol.transport.abortConnection()
+                if self._closed:
+                    raise
+                why = (
+                    f"no connection within {self._reply_timeout:g} s"
+                    if isinstance(error, TimeoutError)
+                    else _text(error)
+                )
+                self._down(why, refused=why.startswith(_REFUSALS))
+                failures += 1
+            else:
+                failures = 0
+                self._up(protocol)
+                try:
+                    await _shielded(protocol.lost)
+                finally:
+                    self._protocol = None
+                    protocol.transport.abortConnection()
+                self._down(protocol.reason)
+            await deferLater(self._reactor, min(LAST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))
+
+    async def _greet(self, protocol: _Protocol) -> None:
+        """Make a fresh connection usable, or raise what is against it."""
+        ask = protocol.execute_command
+        address = self._address
+        try:
+            if address.password is not None:
+                await ask("AUTH", *([address.username] if address.username else []), address.password)
+            if address.db:
+                await ask("SELECT", address.db)
+            info = info_fields(await ask("INFO"))
+        except txredisapi.TimeoutError:
+            raise ConnectionError(f"no answer within {self._reply_timeout:g} s") from None
+        except txredisapi.ConnectionError as error:
+            raise ConnectionError(protocol.reason or str(error)) from None
+        if info.get("loading") == "1":
+            raise ConnectionError("it is still loading its data")
+        if info.get("role") == "slave":
+            raise ConnectionError("it is a replica of another Redis, and read-only")
+        protocol.run_id = info.get("run_id", "")
+
+    def _up(self, protocol: _Protocol) -> None:
+        self._protocol = protocol
+        self._refused = False
+        self._why = ""
+        self.log.info("Redis at {address}: connected", address=str(self._address))
+        self._fire()
+
+    def _drop(self, protocol: _Protocol, why: str) -> None:
+        """Use a connection no more, from this moment on; ``_keep_connected`` goes on when it is lost."""
+        if self._protocol is protocol:
+            protocol.reason = why
+            self._protocol = None
+            protocol.transport.abortConnection()
+            self._down(why)
+
+    def _down(self, why: str, refused: bool = False) -> None:
+        if why != self._why:  # once for each reason, and not for each attempt
+            self.log.warn("Redis at {address}: {why}; trying again", address=str(self._address), why=why)
+        self._why = why
+        self._refused = refused
+        self._fire()
+
+    def _fire(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(None)
+
+    def _stopped(self, failure: Failure) -> None:
+        self._fire()
+        if not self._closed:
+            self.log.failure("Redis at {address}: gave up", failure, address=str(self._address))
+
+    def _said(self, what: str) -> str:
+        return f"Redis at {self._address}: {what}"
+
+    def _unavailable(self, what: str) -> StateUnavailable:
+        return StateUnavailable(self._said(what))
+
+
+class _NoScript(Exception):
+    """The server does not know the script."""
+
+
+def _first(failure: Failure) -> Failure:
+    """The failure inside ``FirstError``."""
+    inner = getattr(failure.value, "subFailure", None)
+    return inner if isinstance(inner, Failure) else failure
+
+
+def _shielded(event: Deferred[None]) -> Deferred[None]:
+    """One that fires with ``event`` and can be cancelled without it."""
+    mirror: Deferred[None] = Deferred()
+    event.addCallback(lambda _: None if mirror.called else mirror.callback(None))
+    return mirror
+
+
+def _text(error: BaseException | None) -> str:
+    """What an error says, in one line; OpenSSL's come as lists of tuples."""
+    return " ".join(str(error).split()) or type(error).__name__

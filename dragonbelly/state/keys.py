@@ -1,0 +1,59 @@
+"""
+Where things are kept: the partition of a path and the names of the keys in Redis (design, section 3).
+
+Every key of a partition carries the hash tag ``{q}``, so that one script touches one slot of a Cluster.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from dragonbelly.model import Path
+
+
+def partition(path: Path, partitions: int) -> int:
+    """The partition of a path.  It must never change for a given count: records are found by it."""
+    return zlib.crc32(path.member.encode()) % partitions
+
+
+class Keys:
+    """The names of all keys of one store; ``prefix`` keeps several stores in one database apart."""
+
+    def __init__(self, partitions: int, prefix: str = "db") -> None:
+        self.partitions = partitions
+        self.prefix = prefix
+        self.backends = f"{prefix}:backends"
+        self.meta = f"{prefix}:meta"
+        #: What ``SCAN MATCH`` takes to find every record.
+        self.record_pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix) + ":{*}:f:*"
+        self._record_key = re.compile(rb"%s:\{(\d+)\}:f:(.+)" % re.escape(prefix.encode()), re.DOTALL)
+
+    def partition(self, path: Path) -> int:
+        return partition(path, self.partitions)
+
+    def record(self, path: Path) -> str:
+        return f"{self.prefix}:{{{self.partition(path)}}}:f:{path.member}"
+
+    def ls(self, q: int) -> str:
+        return f"{self.prefix}:{{{q}}}:ls"
+
+    def due(self, q: int) -> str:
+        return f"{self.prefix}:{{{q}}}:due"
+
+    def thin(self, q: int) -> str:
+        return f"{self.prefix}:{{{q}}}:thin"
+
+    def use(self, q: int) -> str:
+        return f"{self.prefix}:{{{q}}}:use"
+
+    def path_of(self, key: bytes) -> Path | None:
+        """The path of a record's key, None for any other; in a wrong partition it is not found either."""
+        match = self._record_key.fullmatch(key)
+        if match is None:
+            return None
+        try:
+            path = Path.of_member(match[2].decode())
+        except UnicodeDecodeError:
+            return None
+        return path if self.partition(path) == int(match[1]) else None

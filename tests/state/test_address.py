@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import MemoryReactor
+
+from dragonbelly.errors import ConfigError
+from dragonbelly.state.address import RedisAddress, endpoint, parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://127.0.0.1", RedisAddress(host="127.0.0.1")),
+        ("redis://127.0.0.1:6380/3", RedisAddress(host="127.0.0.1", port=6380, db=3)),
+        ("redis://redis.example.com/", RedisAddress(host="redis.example.com")),
+        ("redis://[::1]:7000/0", RedisAddress(host="::1", port=7000)),
+        ("redis://:secret@h", RedisAddress(host="h", password="secret")),
+        ("redis://me:p%40%2F%3A%23w@h/1", RedisAddress(host="h", db=1, username="me", password="p@/:#w")),
+        (
+            "rediss://me:pw@h:6390/2",
+            RedisAddress(host="h", port=6390, db=2, username="me", password="pw", tls=True),
+        ),
+        ("rediss://h?cafile=/etc/ca.pem", RedisAddress(host="h", tls=True, cafile="/etc/ca.pem")),
+        ("unix:///run/redis.sock", RedisAddress(path="/run/redis.sock")),
+        ("unix:///run/a%20b.sock?db=2", RedisAddress(path="/run/a b.sock", db=2)),
+        ("unix://me:pw@/run/redis.sock", RedisAddress(path="/run/redis.sock", username="me", password="pw")),
+    ],
+)
+def test_urls(url: str, address: RedisAddress) -> None:
+    assert parse_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "begins with none of"),
+        ("127.0.0.1:6379", "begins with none of"),
+        ("http://h", "begins with none of"),
+        ("sentinel://h1:26379,h2:26379/name", "not supported yet"),
+        ("redis://", "names no host"),
+        ("redis:///0", "names no host"),
+        ("redis://h:port", "port"),
+        ("redis://h:70000", "port"),
+        ("redis://[::1", "%5B"),
+        ("redis://h/zero", "database"),
+        ("redis://h/-1", "database"),
+        ("redis://h/0/1", "database"),
+        ("redis://h?db=1", "unknown for redis://"),
+        ("redis://h?cafile=/x", "unknown for redis://"),
+        ("rediss://h?cafil=/x", "known: cafile"),
+        ("redis://me@h", "no password"),
+        ("redis://me:@h", "no password"),
+        ("redis://me:s3cret#@h", "%23"),
+        ("redis://me:s3cret/x@h", "%2F"),
+        ("unix://run/redis.sock", "absolute path"),
+        ("unix:redis.sock", "absolute path"),
+        ("unix:///redis.sock?db=x", "database"),
+        ("unix:///redis.sock?cafile=/x", "known: db"),
+    ],
+)
+def test_mistakes(url: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_url(url)
+    message = str(caught.value)
+    assert reason in message
+    assert "\n" not in message
+    assert "s3cret" not in message
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://me:s3cret@h", "rediss://:s3cret@h:1/2", "unix://me:s3cret@/r.sock?db=1"]
+)
+def test_the_password_is_never_shown(url: str) -> None:
+    address = parse_url(url)
+    assert address.password == "s3cret"
+    assert "s3cret" not in repr(address) + str(address) + f"{address}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://me:pw@[::1]/4", "redis://[::1]:6379/4"),
+        ("rediss://h", "rediss://h:6379/0"),
+        ("unix:///run/r.sock?db=2", "unix:///run/r.sock?db=2"),
+    ],
+)
+def test_how_it_is_shown(url: str, shown: str) -> None:
+    assert str(parse_url(url)) == shown
+
+
+def test_authorities_that_cannot_be_used(tmp_path: Path) -> None:
+    empty, broken = tmp_path / "empty.pem", tmp_path / "broken.pem"
+    empty.write_text("no certificate\n")
+    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    for file, reason in ((tmp_path / "absent", "cannot be read"), (empty, "in PEM"), (broken, "no valid")):
+        with pytest.raises(ConfigError, match=reason):
+            endpoint(MemoryReactor(), parse_url(f"rediss://h?cafile={file}"))
