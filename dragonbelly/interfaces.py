@@ -196,8 +196,11 @@ class IStateStore(Interface):
     def claim(limit: int, lease: float) -> Deferred[list[Claim]]:
         """Up to ``limit`` paths whose time has come, in no order; due again when ``lease`` seconds passed."""
 
-    def settle(claim: Claim, due: float | None) -> Deferred[bool]:
-        """Due next in ``due`` seconds, or no more; only if nobody moved it since it was claimed: else False."""
+    def settle(claim: Claim, due: float | None) -> Deferred[Claim | None]:
+        """
+        Due next in ``due`` seconds, or no more; only if nobody moved it since it was claimed: else None.  Fires
+        with the claim as it is then: settling for another lease renews it.
+        """
 
     def hasten(paths: Sequence[Path]) -> Deferred[None]:
         """Due now."""

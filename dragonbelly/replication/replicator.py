@@ -9,7 +9,6 @@ before it is done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import (
@@ -48,6 +47,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Version
 from dragonbelly.replication import backoff
 from dragonbelly.replication.copy import SourceFailed, copy, read_digest
+from dragonbelly.replication.lease import Lease
 from dragonbelly.replication.plan import Check, Copy, Plan, Remove, Step, Verify
 from dragonbelly.replication.verify import Verifier
 from dragonbelly.ticking import TickingService
@@ -144,11 +144,11 @@ class Replicator(TickingService):
         visit.addBoth(done)
 
     async def _visit(self, claim: Claim, snapshot: Snapshot | None) -> None:
+        lease = Lease(self._store, claim, self._settings.lease, self._clock)
         try:
             if snapshot is None:
                 raise BadRecord(f"the record of {claim.path.member} cannot be decoded; it is left as it is")
-            due = await self.reconcile(claim.path, snapshot)
-            await self._store.settle(claim, due)
+            await lease.settle(await self.reconcile(claim.path, snapshot))
         except CancelledError:
             raise
         except StateUnavailable:
@@ -157,15 +157,13 @@ class Replicator(TickingService):
         except BadRecord as error:
             self._log.error("{error}", error=error)
             self._metrics.visits.labels("bad_record").inc()
-            await self._settle_quietly(claim)
+            await lease.settle(backoff.HOUR)
         except Exception:
             self._log.failure("looking at {path}", path=claim.path.member)
             self._metrics.visits.labels("error").inc()
-            await self._settle_quietly(claim)
-
-    async def _settle_quietly(self, claim: Claim) -> None:
-        with suppress(StateUnavailable):
-            await self._store.settle(claim, backoff.HOUR)
+            await lease.settle(backoff.HOUR)
+        finally:
+            lease.drop()
 
     # --- one path
 

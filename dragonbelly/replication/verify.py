@@ -16,7 +16,6 @@ from dragonbelly.keys import key_of
 from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE, Abandoned, Verified
 from dragonbelly.model import BackendState, ObjectStat, Observed, Path, Replica, ReplicaState, Upload, Version
 from dragonbelly.replication.copy import read_digest
-from dragonbelly.waiting import together
 
 #: Bytes that are read at once, while a reader waits, to check a digest that the server cannot tell.
 READ_AT_ONCE = 8 * 1024 * 1024
@@ -55,20 +54,23 @@ class Verifier:
         seen means that it lapsed.  A digest that no server tells is computed from the bytes, if they are no
         more than ``read_at_most`` (None: always).
         """
-        replicas = version.in_state(ReplicaState.MISSING)
-        answers = await together([self._ask(path, version, r) for r in replicas])
-        seen = [(r, a) for r, a in zip(replicas, answers, strict=True) if isinstance(a, ObjectStat)]
-        unknown = any(a is None for a in answers)
-        if not seen:
-            if final and not unknown:
-                return Seen(Abandoned(self._now, version.id, LAPSED))
-            return Seen(unknown=unknown)
         upload = version.upload
         assert upload is not None
-        fitting = [(r, s) for r, s in seen if self._fits(s, upload)]
-        if not fitting:
+        other = unknown = False
+        # One after the other: nearly all uploads are at the first.
+        for replica in version.in_state(ReplicaState.MISSING):
+            answer = await self._stat(path, version, replica)
+            if answer is None:
+                unknown = True
+            elif isinstance(answer, ObjectStat):
+                if self._fits(answer, upload):
+                    return await self._check(path, version, upload, replica, answer, read_at_most)
+                other = True
+        if other:
             return Seen(Abandoned(self._now, version.id, SIZE))
-        return await self._check(path, version, upload, *fitting[0], read_at_most)
+        if final and not unknown:
+            return Seen(Abandoned(self._now, version.id, LAPSED))
+        return Seen(unknown=unknown)
 
     async def glance(self, path: Path, version: Version) -> Seen:
         """
@@ -114,9 +116,6 @@ class Verifier:
     @property
     def _now(self) -> int:
         return int(self._clock.seconds())
-
-    def _ask(self, path: Path, version: Version, replica: Replica) -> Deferred[ObjectStat | bool | None]:
-        return Deferred.fromCoroutine(self._stat(path, version, replica))
 
     async def _stat(self, path: Path, version: Version, replica: Replica) -> ObjectStat | bool | None:
         """What is there; False: nothing; None: nobody knows."""

@@ -104,16 +104,16 @@ class MemoryStore:
         return [Claim(Path.of_member(m), self._move(m, until).token) for m in overdue[: max(0, limit)]]
 
     @fires
-    async def settle(self, claim: Claim, due: float | None) -> bool:
+    async def settle(self, claim: Claim, due: float | None) -> Claim | None:
         member = claim.path.member
         now = self._due.get(member)
         if now is None or now.token != claim.token:
-            return False
+            return None
         if due is None:
             del self._due[member]
-        else:
-            self._move(member, self._clock.seconds() + due)
-        return True
+            return Claim(claim.path, b"")
+        self._move(member, self._clock.seconds() + due)
+        return Claim(claim.path, self._due[member].token)
 
     @fires
     async def hasten(self, paths: Sequence[Path]) -> None:

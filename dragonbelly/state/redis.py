@@ -140,11 +140,10 @@ class RedisStore:
         return [Claim(_path(member), token) for member, token in zip(reply[::2], reply[1::2], strict=True)]
 
     @fires
-    async def settle(self, claim: Claim, due: float | None) -> bool:
+    async def settle(self, claim: Claim, due: float | None) -> Claim | None:
         key = self._keys.due(self._keys.partition(claim.path))
-        return bool(
-            await self._redis.script(SETTLE, (key,), (claim.path.member, claim.token, _seconds(due))) == 1
-        )
+        token = await self._redis.script(SETTLE, (key,), (claim.path.member, claim.token, _seconds(due)))
+        return None if token is None else Claim(claim.path, token)
 
     @fires
     async def hasten(self, paths: Sequence[Path]) -> None:

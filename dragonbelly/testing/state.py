@@ -341,6 +341,16 @@ class StateStoreContract:
         assert (await store.counts()).queued == 1
 
     @_on_store
+    async def test_settling_for_another_lease_renews_the_claim(self, store: IStateStore) -> None:
+        await put(store, PHOTO, record(), due=0.0)
+        [claim] = await store.claim(10, 1000.0)
+        renewed = await store.settle(claim, 2000.0)
+        assert renewed is not None and renewed.path == PHOTO
+        assert await store.settle(claim, None) is None, "the token before is worth nothing"
+        assert await store.settle(renewed, 0.0) is not None
+        assert [again.path for again in await store.claim(10, 1000.0)] == [PHOTO]
+
+    @_on_store
     async def test_settle_for_good(self, store: IStateStore) -> None:
         await put(store, PHOTO, record(), due=0.0)
         [claim] = await store.claim(10, 1000)

@@ -89,7 +89,9 @@ class Player:
         return [claim.path for claim in claims]
 
     async def _settle(self, number: int, due: float | None) -> object:
-        return bool(self.claims) and await self.store.settle(self.claims[-1 - number % len(self.claims)], due)
+        if not self.claims:
+            return False
+        return await self.store.settle(self.claims[-1 - number % len(self.claims)], due) is not None
 
     async def _walk(self, limit: int) -> object:
         return await walked(self.store, limit)
