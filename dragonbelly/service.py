@@ -20,6 +20,7 @@ from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster, Member
 from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.config import Config, load
+from dragonbelly.config.checks import doubts
 from dragonbelly.errors import ConfigError, StartError, StateUnavailable
 from dragonbelly.ids import ulid
 from dragonbelly.interfaces import IStateStore
@@ -140,6 +141,8 @@ class Daemon(MultiService):
         self.public_site = make_site(self._public, reactor, config.http.idle)
         self.admin_site = make_site(self._admin, reactor, config.http.idle)
         self._opening: Deferred[None] | None = None
+        for doubt in doubts(config):
+            self._log.warn("{file}: {doubt}", file=config.filename, doubt=doubt)
 
     def startService(self) -> None:
         # The parts are not children yet: they start when the store answers.

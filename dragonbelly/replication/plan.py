@@ -223,7 +223,7 @@ def _plan_live(
         if back is not None:
             draft.moves.append(Found(now, version.id, back.backend))
             return False
-        draft.moves.extend(Placed(now, version.id, name) for name in _free(placement.add, version))
+        draft.moves.extend(Placed(now, version.id, name) for name in placement.add)
     draft.moves.extend(_drops(now, version, placement, cluster, avoid))
     draft.moves.extend(_bad(now, version))
 
@@ -256,15 +256,20 @@ def _plan_live(
 
 
 def demand(version: Version, avoid: frozenset[str] = frozenset()) -> Demand:
-    """What a policy is asked about a version."""
+    """
+    What a policy is asked about a version.  Where a replica is doubted or on its way out nothing new goes: it
+    has to be gone before another comes.
+    """
+    held, pending = version.in_state(R.GOOD), version.in_state(R.MISSING)
+    others = {r.backend for r in version.replicas if r.state not in (R.GOOD, R.MISSING)}
     return Demand(
         seed=version.id,
         size=version.size,
         content_type=version.content_type,
         copies=version.asked.copies,
-        held=tuple(r.backend for r in version.in_state(R.GOOD)),
-        pending=tuple(r.backend for r in version.in_state(R.MISSING)),
-        avoid=avoid,
+        held=tuple(r.backend for r in held),
+        pending=tuple(r.backend for r in pending),
+        avoid=avoid | others,
     )
 
 
@@ -286,11 +291,6 @@ def _needed_again(version: Version, cluster: ClusterView) -> Replica | None:
         if backend is not None and backend.counts and backend.serves:
             return replica
     return None
-
-
-def _free(names: tuple[str, ...], version: Version) -> list[str]:
-    """Backends with no replica of this version in any state: a doubted one has to go before a new one comes."""
-    return [name for name in names if version.replica(name) is None]
 
 
 def _counted(replicas: tuple[Replica, ...], cluster: ClusterView) -> int:

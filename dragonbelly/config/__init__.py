@@ -1,0 +1,145 @@
+"""
+The configuration: a TOML file, read once into frozen values.
+
+Every mistake is a ``ConfigError`` whose one line names the file, the key, what was found and what was
+expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from dragonbelly.config.checks import check
+from dragonbelly.config.reading import Reader, choice
+from dragonbelly.config.values import (
+    BackendCommon,
+    BackendSection,
+    Config,
+    DeleteSection,
+    DomainSection,
+    HealthSection,
+    HttpSection,
+    PolicyCommon,
+    PolicySection,
+    ReplicationSection,
+    StateSection,
+    UploadSection,
+)
+from dragonbelly.errors import ConfigError
+from dragonbelly.interfaces import IBackendFactory, IReplicationPolicyFactory
+from dragonbelly.plugins import backend_factories, policy_factories
+
+__all__ = ["Config", "load", "loads"]
+
+PLAIN: dict[str, type[msgspec.Struct]] = {
+    "state": StateSection,
+    "http": HttpSection,
+    "upload": UploadSection,
+    "replication": ReplicationSection,
+    "delete": DeleteSection,
+    "health": HealthSection,
+}
+NAMED = ("domain", "policy", "backend")
+
+
+def load(path: str | PathLike[str]) -> Config:
+    """:raises ConfigError: the file cannot be read, or has a mistake."""
+    filename = fspath(path)
+    try:
+        text = Path(filename).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{filename}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{filename}: this is not UTF-8 at byte {error.start}") from error
+    return loads(text, filename)
+
+
+def loads(
+    text: str,
+    filename: str = "<configuration>",
+    *,
+    backends: Mapping[str, IBackendFactory] | None = None,
+    policies: Mapping[str, IReplicationPolicyFactory] | None = None,
+) -> Config:
+    """``backends`` and ``policies`` are the kinds there are; those of all plugins unless given."""
+    reader = Reader(filename)
+    document = reader.document(text)
+    for name in document:
+        if name not in PLAIN and name not in NAMED:
+            raise reader.unknown((name,), [*PLAIN, *NAMED])
+    backends = backend_factories() if backends is None else backends
+    policies = policy_factories() if policies is None else policies
+    plain: dict[str, Any] = {
+        name: reader.struct(type_, document.get(name, {}), (name,)) for name, type_ in PLAIN.items()
+    }
+    tables = {name: reader.table(document.get(name, {}), (name,)) for name in NAMED}
+    config = Config(
+        filename=filename,
+        domains=_frozen(_domains(reader, tables["domain"])),
+        policies=_frozen(_policies(reader, tables["policy"], policies)),
+        backends=_frozen(_backends(reader, tables["backend"], backends)),
+        **plain,
+    )
+    check(config, reader)
+    return config
+
+
+def _frozen(values: dict[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(values)
+
+
+def _domains(reader: Reader, tables: dict[str, Any]) -> dict[str, DomainSection]:
+    if not tables:
+        return {"default": DomainSection(hosts=("*",))}
+    domains = {}
+    for name, table in tables.items():
+        domain = reader.struct(DomainSection, table, ("domain", name))
+        hosts = tuple(host.lower().removesuffix(".") for host in domain.hosts)
+        domains[name] = msgspec.structs.replace(domain, hosts=hosts)
+    return domains
+
+
+def _policies(
+    reader: Reader, tables: dict[str, Any], kinds: Mapping[str, IReplicationPolicyFactory]
+) -> dict[str, PolicySection]:
+    policies = {}
+    for name, table in {"default": {}, **tables}.items():
+        common, options = _with_options(reader, PolicyCommon, table, ("policy", name), kinds)
+        policies[name] = PolicySection(name, common.kind, options, kinds[common.kind])
+    return policies
+
+
+def _backends(
+    reader: Reader, tables: dict[str, Any], kinds: Mapping[str, IBackendFactory]
+) -> dict[str, BackendSection]:
+    backends = {}
+    for name, table in tables.items():
+        common, options = _with_options(reader, BackendCommon, table, ("backend", name), kinds)
+        host = common.host if common.host is not None else name
+        backends[name] = BackendSection(
+            name, common.kind, host, common.zone, common.weight, options, kinds[common.kind]
+        )
+    return backends
+
+
+def _with_options(
+    reader: Reader, common_type: Any, found: object, key: tuple[str, str], kinds: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """A table that has the keys that all kinds have, and those of its own kind."""
+    table = reader.table(found, key)
+    common_names = {field.encode_name for field in msgspec.structs.fields(common_type)}
+    # The kind comes first: before it is known nobody can tell which of the other keys are right.
+    kind = reader.struct(common_type, {k: v for k, v in table.items() if k == "kind"}, key).kind
+    if kind not in kinds:
+        raise reader.mistake((*key, "kind"), kind, choice(kind, kinds))
+    options_type = kinds[kind].options
+    own_names = {field.encode_name for field in msgspec.structs.fields(options_type)} - common_names
+    common = reader.struct(common_type, table, key, also=own_names)
+    own = {name: value for name, value in table.items() if name not in common_names}
+    return common, reader.struct(options_type, own, key)

@@ -1,0 +1,150 @@
+"""
+What one value of a configuration says of another, and texts that have a form of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from twisted.internet.endpoints import serverFromString
+
+from dragonbelly.config.reading import Key, Reader, choice
+from dragonbelly.config.values import Config, Rule
+from dragonbelly.errors import ConfigError
+from dragonbelly.model import BackendView, Demand
+from dragonbelly.state.address import parse_url
+
+_DOMAIN = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST = re.compile(r"\*|[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
+_TYPE_GLOB = re.compile(r"\*|[^/;\s]+/[^/;\s]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+def check(config: Config, reader: Reader) -> None:
+    """:raises ConfigError: the first mistake."""
+    _check_redis(config, reader)
+    _check_http(config, reader)
+    _check_backends(config, reader)
+    for name in config.policies:
+        _check_name(reader, ("policy", name), _NAME, name)
+    _check_domains(config, reader)
+    config.make_policies()
+
+
+def doubts(config: Config) -> list[str]:
+    """What is no mistake, but most likely not what was meant: a line each."""
+    cluster = {b.name: BackendView(b.name, b.host, b.zone, b.weight) for b in config.backends.values()}
+    lines = []
+    for name, policy in config.make_policies().items():
+        best = policy.place(Demand(seed=""), cluster)
+        placed = policy.place(Demand(seed="", held=best.add), cluster)
+        options = config.policies[name].options
+        zones = len({backend.zone for backend in cluster.values()})
+        owes = f"policy.{name}: owes {placed.owed} copies"
+        if not placed.enough:
+            lines.append(f"{owes}, but these backends can hold {placed.possible}")
+        elif getattr(options, "spread", None) == "zone" and zones < placed.owed:
+            lines.append(f"{owes}, each in a zone of its own; zones there are: {zones}")
+    return lines
+
+
+def _check_redis(config: Config, reader: Reader) -> None:
+    try:
+        parse_url(config.state.redis)
+    except ConfigError as error:
+        raise reader.mistake(("state", "redis"), config.state.redis, f"a {error}") from error
+
+
+def _check_http(config: Config, reader: Reader) -> None:
+    for field in ("listen", "admin"):
+        for index, endpoint in enumerate(getattr(config.http, field)):
+            reason = _endpoint_mistake(endpoint)
+            if reason is not None:
+                expected = f'an endpoint such as "tcp:8080:interface=127.0.0.1": {reason}'
+                raise reader.mistake(("http", field, index), endpoint, expected)
+    if not _HEADER_VALUE.fullmatch(config.http.cache_control):
+        raise reader.mistake(("http", "cache_control"), config.http.cache_control, "a header's value")
+
+
+def _endpoint_mistake(text: str) -> str | None:
+    if text.startswith("systemd:"):
+        return None  # knows its sockets only when systemd starts us
+    try:
+        # Endpoints keep the reactor for when they listen; none is needed to read their strings.
+        serverFromString(None, text)
+    except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def _check_backends(config: Config, reader: Reader) -> None:
+    if not config.backends:
+        raise reader.wrong(("backend",), "found none, expected at least one backend, [backend.NAME]")
+    zones: dict[str, tuple[str, str]] = {}
+    for name, backend in config.backends.items():
+        key = ("backend", name)
+        _check_name(reader, key, _NAME, name)
+        for field in ("host", "zone"):
+            _check_name(reader, (*key, field), _NAME, getattr(backend, field))
+        zone, other = zones.setdefault(backend.host, (backend.zone, name))
+        if zone != backend.zone:
+            expected = f'"{zone}" as for {other}, which is on the same host {backend.host}'
+            raise reader.mistake((*key, "zone"), backend.zone, expected)
+        for field in ("url", "internal_url"):
+            url = getattr(backend.options, field, None)
+            if isinstance(url, str) and not _is_web_url(url):
+                expected = "an http:// or https:// URL with a host, without user, query and fragment"
+                raise reader.mistake((*key, field), url, expected)
+
+
+def _is_web_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    plain = re.fullmatch(r"[!-~]+", text) is not None and not (url.query or url.fragment or url.username)
+    return plain and url.scheme in ("http", "https") and bool(url.hostname) and port != 0
+
+
+def _check_domains(config: Config, reader: Reader) -> None:
+    owners: dict[str, str] = {}
+    for name, domain in config.domains.items():
+        key = ("domain", name)
+        _check_name(reader, key, _DOMAIN, name)
+        if not domain.hosts:
+            raise reader.mistake((*key, "hosts"), [], 'at least one host, "*" for any')
+        for index, host in enumerate(domain.hosts):
+            if not _HOST.fullmatch(host):
+                raise reader.mistake((*key, "hosts", index), host, 'a host name without port, or "*" for any')
+            owner = owners.setdefault(host, f"domain.{name}.hosts[{index}]")
+            if owner != f"domain.{name}.hosts[{index}]":
+                raise reader.mistake((*key, "hosts", index), host, f"a host that is not in {owner} too")
+        _check_policy_name(config, reader, (*key, "policy"), domain.policy)
+        for index, rule in enumerate(domain.rules):
+            _check_rule(config, reader, (*key, "rules", index), rule)
+
+
+def _check_rule(config: Config, reader: Reader, key: Key, rule: Rule) -> None:
+    _check_policy_name(config, reader, (*key, "policy"), rule.policy)
+    if all(condition is None for condition in (rule.match, rule.type, rule.larger, rule.smaller)):
+        raise reader.wrong(key, "found no condition, expected match, type, larger or smaller")
+    if rule.match is not None and (not rule.match or rule.match.startswith("/")):
+        raise reader.mistake((*key, "match"), rule.match, 'a path such as "thumbs/**", without a leading slash')
+    if rule.type is not None and not _TYPE_GLOB.fullmatch(rule.type):
+        raise reader.mistake((*key, "type"), rule.type, 'a media type such as "image/png" or "video/*"')
+    if rule.larger is not None and rule.smaller is not None and rule.smaller - rule.larger < 2:
+        raise reader.mistake((*key, "smaller"), str(rule.smaller), f"more than larger, which is {rule.larger}")
+
+
+def _check_policy_name(config: Config, reader: Reader, key: Key, name: str) -> None:
+    if name not in config.policies:
+        raise reader.mistake(key, name, choice(name, config.policies))
+
+
+def _check_name(reader: Reader, key: Key, form: re.Pattern[str], name: str) -> None:
+    if not form.fullmatch(name) or len(name) > 100:
+        letters = "small letters" if form is _DOMAIN else "letters"
+        raise reader.mistake(key, name, f"a name of {letters}, digits, '.', '_' and '-', 100 at most")

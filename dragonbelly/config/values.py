@@ -1,0 +1,213 @@
+"""
+What a configuration says, as frozen values.  The sections are those of the file, with their defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dragonbelly.errors import ConfigError
+from dragonbelly.interfaces import (
+    IBackend,
+    IBackendFactory,
+    IReplicationPolicy,
+    IReplicationPolicyFactory,
+)
+from dragonbelly.units import Amount, Duration, Interval, Size
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class StateSection(Section, frozen=True, kw_only=True):
+    """Where Redis is, and how long it may be away."""
+
+    redis: str = "redis://127.0.0.1:6379/0"
+    partitions: Annotated[int, Meta(ge=1, le=4096)] = 64
+    reply_timeout: Interval = Interval(2)
+    #: How long GETs are answered from what is cached while Redis is away.
+    stale: Duration = Duration(60)
+    require_noeviction: bool = True
+
+    def __repr__(self) -> str:
+        fields = msgspec.structs.asdict(self) | {"redis": without_login(self.redis)}
+        return f"StateSection({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+
+
+class HttpSection(Section, frozen=True, kw_only=True):
+    """The listeners, as Twisted endpoint strings, and how clients are answered."""
+
+    listen: tuple[str, ...] = ("tcp:8080",)
+    admin: tuple[str, ...] = ("tcp:8081:interface=127.0.0.1",)
+    upload_redirect: Literal["auto", "302", "307"] = "auto"
+    cache_control: str = "no-store"
+    idle: Interval = Interval(60)
+    #: Records kept in memory.
+    cache: Annotated[int, Meta(ge=0)] = 100_000
+
+
+class Rule(Section, frozen=True, kw_only=True):
+    """A policy for the files of a domain that meet every condition given; there is one at least."""
+
+    match: str | None = None
+    type: str | None = None
+    larger: Size | None = None
+    smaller: Size | None = None
+    policy: str
+
+
+class DomainSection(Section, frozen=True, kw_only=True):
+    """A namespace of paths.  ``hosts`` are in lower case, without ports; ``*`` is any other host."""
+
+    hosts: tuple[str, ...]
+    policy: str = "default"
+    rules: tuple[Rule, ...] = ()
+
+
+class UploadSection(Section, frozen=True, kw_only=True):
+    """An upload may take ``lapse + size / min_rate`` (bytes a second)."""
+
+    lapse: Interval = Interval(3600)
+    min_rate: Amount = Amount(128 * 2**10)
+    max_size: Amount = Amount(50 * 2**30)
+
+
+class ReplicationSection(Section, frozen=True, kw_only=True):
+    """How the replicator works."""
+
+    every: Interval = Interval(1)
+    concurrency: Annotated[int, Meta(ge=1)] = 16
+    per_backend: Annotated[int, Meta(ge=1)] = 4
+    lease: Interval = Interval(60)
+    #: How long an unreachable backend's copies still count before they are made up elsewhere.
+    patience: Duration = Duration(300)
+
+
+class DeleteSection(Section, frozen=True, kw_only=True):
+    grace: Duration = Duration(900)
+
+
+class HealthSection(Section, frozen=True, kw_only=True):
+    """How backends are probed."""
+
+    every: Interval = Interval(2)
+    timeout: Interval = Interval(1.5)
+
+
+class PolicyCommon(Section, frozen=True, kw_only=True):
+    """What every policy has, whatever its kind."""
+
+    kind: str = "copies"
+
+
+class BackendCommon(Section, frozen=True, kw_only=True):
+    """What every backend has, whatever its kind; ``host`` is its name unless given."""
+
+    kind: str
+    host: str | None = None
+    zone: str = "default"
+    weight: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
+
+
+class PolicySection(msgspec.Struct, frozen=True):
+    """A policy: its kind's factory, and that kind's own options."""
+
+    name: str
+    kind: str
+    options: Any
+    factory: IReplicationPolicyFactory
+
+    def __repr__(self) -> str:
+        return f"PolicySection(name={self.name!r}, kind={self.kind!r}, options={self.options!r})"
+
+
+class BackendSection(msgspec.Struct, frozen=True):
+    """A storage server: its kind's factory, and that kind's own options, which may hold secrets."""
+
+    name: str
+    kind: str
+    host: str
+    zone: str
+    weight: float
+    options: Any
+    factory: IBackendFactory
+
+    def __repr__(self) -> str:
+        shown = ("name", "kind", "host", "zone", "weight")
+        return f"BackendSection({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole configuration, checked.  Domains, policies and backends by name, in the order of the file."""
+
+    filename: str
+    state: StateSection
+    http: HttpSection
+    domains: Mapping[str, DomainSection]
+    policies: Mapping[str, PolicySection]
+    backends: Mapping[str, BackendSection]
+    upload: UploadSection
+    replication: ReplicationSection
+    delete: DeleteSection
+    health: HealthSection
+
+    def make_policies(self) -> dict[str, IReplicationPolicy]:
+        """:raises ConfigError: options contradict each other."""
+        made = {}
+        for name, section in self.policies.items():
+            try:
+                made[name] = section.factory.make(name, section.options)
+            except ConfigError as error:
+                raise ConfigError(f"{self.filename}: policy.{name}: {one_line(error)}") from error
+        return made
+
+    def make_backends(self, reactor: object) -> dict[str, IBackend]:
+        """:raises ConfigError: options contradict each other."""
+        made = {}
+        for name, section in self.backends.items():
+            try:
+                made[name] = section.factory.make(name, section.options, reactor)
+            except ConfigError as error:
+                raise ConfigError(f"{self.filename}: backend.{name}: {one_line(error)}") from error
+        return made
+
+    def fingerprint(self) -> str:
+        """
+        Changes with whatever decides where copies lie, and with nothing else: when it is not what it was,
+        every file has to be looked at again.
+        """
+        placement = {
+            "domains": {
+                name: (domain.policy, [msgspec.structs.asdict(rule) for rule in domain.rules])
+                for name, domain in self.domains.items()
+            },
+            "policies": {name: (policy.kind, policy.options) for name, policy in self.policies.items()},
+            "backends": {name: (b.host, b.zone, b.weight) for name, b in self.backends.items()},
+        }
+        text = msgspec.json.encode(placement, enc_hook=_plain, order="deterministic")
+        return hashlib.sha256(text).hexdigest()[:32]
+
+
+def without_login(text: str) -> str:
+    """A URL without user and password; any other text as it is."""
+    return re.sub(r"//.*@", "//…@", text, flags=re.DOTALL)
+
+
+def one_line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _plain(value: object) -> object:
+    """The number that a duration or a size is."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value)
+    return str(value)

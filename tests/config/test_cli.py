@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from dragonbelly import __version__
+from dragonbelly.cli import main
+
+SAMPLE = Path(__file__).parents[2] / "etc" / "dragonbelly.toml"
+
+
+def test_check_says_what_a_configuration_means(capsys):
+    assert main(["check", str(SAMPLE)]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    for line in (
+        "state    redis://127.0.0.1:6379/0, 64 partitions",
+        "files    tcp:8080",
+        "domain   media: media.example.com, *; policy default",
+        "         type video/*, larger 100MB: policy large",
+        "policy   large: copies, copies 3, spread zone",
+        "backend  store1: dav on host store1, zone a, weight 1",
+    ):
+        assert f"{line}\n" in said.out
+
+
+def test_check_says_what_is_wrong(capsys, tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("[http]\nlisten = 8080")
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"{path}: http.listen: found 8080, expected an array, each item a string\n"
+
+
+def test_check_says_what_does_not_fit_together(capsys, tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text('[backend.a]\nkind = "node"\nurl = "http://a"\n')
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"{path}: backend.a: ")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_check_doubts(capsys, tmp_path):
+    path = tmp_path / "my.toml"
+    backends = "".join(f"[backend.{name}]\nkind = 'dav'\nurl = 'http://{name}'\n" for name in "ab")
+    path.write_text(f"[policy.many]\ncopies = 3\n[policy.wide]\nspread = 'zone'\n{backends}")
+    assert main(["check", str(path)]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"{path}: policy.many: owes 3 copies, but these backends can hold 2",
+        f"{path}: policy.wide: owes 2 copies, each in a zone of its own; zones there are: 1",
+    ]
+
+
+def test_secrets_are_not_shown(capsys, tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text(
+        "[state]\nredis = 'redis://me:hush@h'\n"
+        "[backend.a]\nkind = 'dav'\nurl = 'http://a'\nsecure_link_secret = 'hush'\n"
+    )
+    assert main(["check", str(path)]) == 0
+    said = capsys.readouterr()
+    assert "hush" not in said.out + said.err
+    assert "redis://…@h" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [([], 2), (["chekc"], 2), (["--version"], 0), (["--help"], 0)]
+)
+def test_the_command_line(arguments, status, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == status
+    said = capsys.readouterr()
+    assert status or f"dragonbelly {__version__}\n" == said.out or "check" in said.out

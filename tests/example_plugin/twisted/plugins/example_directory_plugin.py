@@ -1,0 +1,3 @@
+from example_directory import DirectoryFactory
+
+directory = DirectoryFactory()
