@@ -24,7 +24,7 @@ from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.node.server import make_node
 from dragonbelly.private_redis import PrivateRedis, find_redis
 from dragonbelly.service import Listening, make_daemon
-from dragonbelly.starting import give_up, listen
+from dragonbelly.starting import cannot_start, give_up, listen
 
 NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
@@ -61,8 +61,7 @@ class Embedded(Service):
         try:
             self._lock = _take(self._directory)
             binary = find_redis()
-            secret = _secret(self._directory / "secret")
-            urls = {name: self._start_node(name, secret) for name in NODES}
+            urls = {name: self._start_node(name) for name in NODES}
             self._redis = PrivateRedis(self._reactor, binary, self._directory / "redis")
             config = loads(self._settings(urls, self._redis.url), "the embedded configuration")
             daemon = make_daemon(self._reactor, config)
@@ -72,16 +71,21 @@ class Embedded(Service):
             self._redis.startService()
             self._daemon.startService()
         except (StartError, ConfigError) as error:
-            give_up(str(error), self._options)
+            cannot_start(error, self._options)
         except OSError as error:
-            give_up(f"{self._directory}: {error.strerror or error}", self._options)
+            cannot_start(StartError(f"{self._directory}: {error.strerror or error}"), self._options)
         super().startService()
 
-    def _start_node(self, name: str, secret: str) -> str:
+    def _start_node(self, name: str) -> str:
+        # Each has a secret of its own: what is signed for one node is worth nothing at the others.
+        secret = _secret(self._secret_file(name))
         site = make_node(self._reactor, self._directory / name, secret.encode(), name=name)
         port = listen(self._reactor, "tcp:0:interface=127.0.0.1", site)
         self._nodes.append(port)
         return f"http://127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
+
+    def _secret_file(self, name: str) -> Path:
+        return self._directory / f"{name}.secret"
 
     def _settings(self, urls: dict[str, str], redis: str) -> str:
         """A configuration file, as a person would write it."""
@@ -89,7 +93,7 @@ class Embedded(Service):
             f"[backend.{name}]\n"
             f'kind = "node"\n'
             f"url = {json.dumps(url)}\n"
-            f"secret_file = {json.dumps(str(self._directory / 'secret'))}\n"
+            f"secret_file = {json.dumps(str(self._secret_file(name)))}\n"
             for name, url in urls.items()
         )
         return f"[state]\nredis = {json.dumps(redis)}\n{backends}"

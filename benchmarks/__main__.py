@@ -1,0 +1,26 @@
+"""All figures of the README, one after the other: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import idle, large_file, record_memory, small_files
+
+
+def main() -> None:
+    cpus = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    print(f"{len(cpus)} x {cpus[0] if cpus else platform.processor()}, Python {platform.python_version()}")
+    for module in (small_files, large_file, idle, record_memory):
+        print(f"python -m {module.__name__}", flush=True)
+        subprocess.run([sys.executable, "-m", module.__name__], check=True)
+
+
+if __name__ == "__main__":
+    main()

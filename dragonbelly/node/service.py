@@ -1,0 +1,98 @@
+"""
+``twistd dragonbelly-node``: one storage node as a process of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python import usage
+
+from dragonbelly.errors import ConfigError, StartError
+from dragonbelly.node.secret import read_secret
+from dragonbelly.node.server import make_node
+from dragonbelly.starting import cannot_start, endpoint, give_up, listen
+from dragonbelly.units import Size
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The command line."""
+
+    optParameters = [
+        ["root", None, None, "Directory where the files lie; made if need be."],
+        ["listen", None, "tcp:8090:interface=127.0.0.1", "Where to listen: a Twisted endpoint string."],
+        ["secret-file", None, None, "File with the secret that URLs are signed with."],
+        ["reserve", None, "0", "Room of the file system that is never given away, such as 1GiB."],
+        ["name", None, "node", "What the node is called in the log."],
+    ]
+    optFlags = [["private", None, "Reading needs a signed URL, too."]]
+
+    reserve: Size
+    secret: bytes
+
+    def postOptions(self) -> None:
+        for required in ("root", "secret-file"):
+            if not self[required]:
+                give_up(f"--{required} is missing")
+        # twistd may change its directory before the service starts
+        self["root"] = str(Path(self["root"]).absolute())
+        try:
+            self.reserve = Size.parse(int(self["reserve"]) if self["reserve"].isdigit() else self["reserve"])
+        except ValueError as error:
+            give_up(f"--reserve {self['reserve']}: expected {error}")
+        try:
+            self.secret = read_secret(Path(self["secret-file"]))
+        except ConfigError as error:
+            give_up(str(error))
+
+
+class NodeService(Service):
+    """A node that listens while the service runs."""
+
+    name = "dragonbelly-node"
+    _port: IListeningPort | None = None
+
+    def __init__(self, reactor: Any, options: Options) -> None:
+        self._reactor = reactor
+        self._options = options
+
+    def startService(self) -> None:
+        # Not in privilegedStartService: the directory is made by the user who will write to it.
+        options = self._options
+        try:
+            factory = make_node(
+                self._reactor,
+                Path(options["root"]),
+                options.secret,
+                name=options["name"],
+                private=bool(options["private"]),
+                reserve=options.reserve,
+            )
+            self._port = listen(self._reactor, options["listen"], factory)
+        except StartError as error:
+            cannot_start(error, options)
+        super().startService()
+        _log.info("{name} listens on {address}", name=options["name"], address=self._port.getHost())
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        port, self._port = self._port, None
+        return (port.stopListening() if port is not None else None) or succeed(None)
+
+
+def makeService(options: Options) -> IService:
+    """What ``twistd`` runs."""
+    from twisted.internet import reactor
+
+    try:
+        endpoint(reactor, options["listen"])
+    except StartError as error:
+        give_up(f"--listen {error}")
+    return NodeService(reactor, options)

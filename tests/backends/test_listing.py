@@ -1,0 +1,70 @@
+import pytest
+
+from dragonbelly.backends.listing import Entry, of_autoindex, of_propfind
+
+AUTOINDEX = rb"""[
+{ "name":"a \"b\" \\ c", "type":"directory", "mtime":"Sun, 22 Nov 2026 08:08:39 GMT" },
+{ "name":"caf\u00e9", "type":"file", "mtime":"Sun, 22 Nov 2026 08:08:39 GMT", "size":3 },
+{ "name":"%41 #?", "type":"file", "mtime":"Sun, 22 Nov 2026 08:08:39 GMT", "size":0 },
+{ "name":"socket", "type":"other", "mtime":"Sun, 22 Nov 2026 08:08:39 GMT" }
+]"""
+
+
+def test_autoindex() -> None:
+    assert of_autoindex(AUTOINDEX) == [
+        Entry('a "b" \\ c', True, 0),
+        Entry("café", False, 3),
+        Entry("%41 #?", False, 0),
+    ]
+    assert of_autoindex(b"[\n]\n") == []
+
+
+def test_autoindex_leaves_out_what_is_no_name() -> None:
+    listing = b'[{"name":"\xff","type":"file","size":1},{"name":"ok","type":"file","size":2}]'
+    assert of_autoindex(listing) == [Entry("ok", False, 2)]
+    for name in ("", ".", "..", "a/b", "..\\u002f..", "a\\u0000", "a\\nb"):
+        assert of_autoindex(f'[{{"name":"{name}","type":"directory"}}]'.encode()) == []
+
+
+@pytest.mark.parametrize("listing", [b"", b"<html>", b"{}", b"[1]", b"[{}]", b'[{"name":1}]', b'[{"name":"a"'])
+def test_no_autoindex(listing: bytes) -> None:
+    with pytest.raises(ValueError):
+        of_autoindex(listing)
+
+
+def multistatus(*responses: str) -> bytes:
+    return f'<?xml version="1.0"?><m:multistatus xmlns:m="DAV:">{"".join(responses)}</m:multistatus>'.encode()
+
+
+def response(href: str, kind: str = "", size: str = "7") -> str:
+    return (
+        f"<m:response><m:href>{href}</m:href><m:propstat><m:prop><m:resourcetype>{kind}</m:resourcetype>"
+        f"<m:getcontentlength>{size}</m:getcontentlength></m:prop></m:propstat></m:response>"
+    )
+
+
+def test_propfind() -> None:
+    listing = multistatus(
+        response("/store/a%20b/", "<m:collection/>"),
+        response("/store/a%20b/deeper/", "<m:collection/>", ""),
+        response("http://host:80/store/a%20b/%25%23%3F%C3%A9", size="0"),
+        response("/store/a%20b/c&amp;d"),
+        response("/store/a%20b/%FF"),
+        response("/store/a%20b/e/f"),
+        response("/elsewhere/g"),
+        response("/store/a%20b/no-size", size="x"),
+    )
+    assert of_propfind(listing, "/store/a b/") == [
+        Entry("deeper", True, 0),
+        Entry("%#?é", False, 0),
+        Entry("c&d", False, 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [b"", b"<a/>", b"<multistatus", b'<!DOCTYPE a [<!ENTITY b "c">]><m:multistatus xmlns:m="DAV:"/>'],
+)
+def test_no_propfind(listing: bytes) -> None:
+    with pytest.raises(ValueError):
+        of_propfind(listing, "/")

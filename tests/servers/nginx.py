@@ -1,0 +1,196 @@
+"""A real nginx as a storage server for a test, configured by the sample that we ship."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+SAMPLE = Path(__file__).parents[2] / "etc" / "nginx-storage.conf"
+
+
+def system_binary() -> str:
+    """The ``nginx`` of PATH, or of where Debian puts it."""
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise FileNotFoundError("nginx is not on PATH: install the Debian package nginx")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class NginxServer:
+    """
+    nginx on a free port of 127.0.0.1; what it keeps is in a directory of its own, removed by ``close``.
+
+    ``secret`` makes it check signed links.  ``limit_rate`` (``"64k"``, bytes per second and connection) makes
+    slow readers.  ``listing=False`` turns the listing of directories off, ``daemon=False`` makes this
+    machine no daemon's: nothing is deleted or listed from here.  ``settings`` are further lines of the
+    ``server`` block.
+    """
+
+    def __init__(
+        self,
+        *settings: str,
+        secret: str | None = None,
+        limit_rate: str | None = None,
+        listing: bool = True,
+        daemon: bool = True,
+    ) -> None:
+        self.binary = system_binary()
+        self.directory = Path(tempfile.mkdtemp(prefix="nginx-"))
+        self.root = self.directory / "objects"
+        self.uploads = self.directory / "uploads"
+        self.port = free_port()
+        self.secret = secret
+        self.limit_rate = limit_rate
+        self.listing = listing
+        self.daemon = daemon
+        self.settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+        self.root.mkdir()
+        self.uploads.mkdir()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> NginxServer:
+        """Start it and wait until it takes connections, with whatever objects it had."""
+        configuration = self.directory / "nginx.conf"
+        configuration.write_text(self.configuration())
+        error_log = self.directory / "error.log"
+        self.process = subprocess.Popen(
+            [self.binary, "-p", str(self.directory), "-c", str(configuration), "-e", str(error_log)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.binary} did not start:\n{self.log()}")
+            time.sleep(0.01)
+        return self
+
+    def configuration(self) -> str:
+        """The whole nginx.conf: the sample, changed as it says, in the least that goes around it."""
+        sample = _replaced(SAMPLE.read_text(), r"listen 8000;", f"listen 127.0.0.1:{self.port};")
+        extra = list(self.settings)
+        if self.limit_rate is not None:
+            extra.append(f"limit_rate {self.limit_rate};")
+        sample = _replaced(sample, r"root   /srv/dragonbelly/objects;", f"root {self.root}; {' '.join(extra)}")
+        sample = _replaced(sample, r"/srv/dragonbelly/uploads", str(self.uploads))
+        if self.secret is not None:
+            sample = _replaced(sample, r"# (secure_link|if \(\$secure_link)", r"\1", count=4)
+            sample = _replaced(sample, r"CHANGE-THIS-SECRET", self.secret)
+        if not self.listing:
+            sample = _replaced(sample, r"autoindex on;", "", count=2)
+        if not self.daemon:
+            sample = _replaced(sample, r"127\.0\.0\.1  1;", "127.0.0.2 1;")
+        user = "user root;" if os.geteuid() == 0 else ""
+        temporary = " ".join(
+            f"{kind}_temp_path {self.directory}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        # One process: a SIGKILL or SIGSTOP is meant for all of it.
+        return f"""\
+daemon off; master_process off; {user}
+pid {self.directory}/pid;
+events {{ worker_connections 1024; }}
+http {{
+    {temporary}
+    access_log {self.directory}/access.log;
+    types {{ text/plain txt; image/jpeg jpg; text/html html; }}
+{sample}
+}}
+"""
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: as when the machine fails."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP: it takes connections and answers nothing."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._running().send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """End it, and leave nothing behind."""
+        if self.process is not None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove all objects."""
+        for entry in self.root.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def log(self) -> str:
+        path = self.directory / "error.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def requests(self) -> list[str]:
+        """The lines of the access log."""
+        path = self.directory / "access.log"
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def __enter__(self) -> NginxServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "not started"
+        return self.process
+
+    def _end(self, signal_number: int) -> None:
+        process = self._running()
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal_number)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self.process = None
+
+
+def _replaced(text: str, pattern: str, by: str, count: int = 1) -> str:
+    """The sample with so many places changed; a sample that has not these places is a mistake."""
+    changed, found = re.subn(pattern, by, text)
+    assert found == count, f"{pattern!r} is {found} times in {SAMPLE.name}, not {count} times"
+    return changed
