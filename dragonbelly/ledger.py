@@ -201,10 +201,14 @@ class Ledger:
         return targets
 
     async def delete(self, path: Path) -> None:
-        """:raises NotFound: nothing is live."""
+        """
+        End the file, and every upload that was accepted before: one may have arrived that nobody has seen yet.
+
+        :raises NotFound: there is neither.
+        """
 
         def events(record: Record) -> list[Event]:
-            if record.live is None:
+            if record.live is None and not record.pending:
                 raise NotFound(f"there is no file {path.name}")
             return [Deleted(self.now)]
 

@@ -118,39 +118,36 @@ class Copied(Event, frozen=True):
     sha256: bytes | None
 
 
-class Found(Event, frozen=True):
+class ReplicaEvent(Event, frozen=True):
+    """Something about one replica; one of another ``generation`` is another object, and not meant."""
+
+    id: str
+    backend: str
+    generation: int
+
+
+class Found(ReplicaEvent, frozen=True):
     """A doubted or leaving replica turned out to be good, or is needed again."""
 
-    id: str
-    backend: str
 
-
-class Doubted(Event, frozen=True):
+class Doubted(ReplicaEvent, frozen=True):
     """A replica's bytes are not those of the record."""
 
-    id: str
-    backend: str
 
-
-class Lost(Event, frozen=True):
+class Lost(ReplicaEvent, frozen=True):
     """A replica is not there (its server says so, or is dead)."""
 
-    id: str
-    backend: str
 
-
-class Leaving(Event, frozen=True):
+class Leaving(ReplicaEvent, frozen=True):
     """A good replica is surplus: readers are no longer sent there."""
 
-    id: str
-    backend: str
+
+class Refused(ReplicaEvent, frozen=True):
+    """The copy that was to be made there never will be; one that is there by now is not meant."""
 
 
-class Condemned(Event, frozen=True):
+class Condemned(ReplicaEvent, frozen=True):
     """A replica's object is going to be removed."""
-
-    id: str
-    backend: str
 
 
 class Removed(Event, frozen=True):
@@ -215,6 +212,8 @@ def _put(record: Record, version: Version) -> Record:
 
 
 def _accepted(record: Record, event: Accepted) -> Record:
+    if record.version(event.id) is not None:
+        return record
     live = record.live
     if not holds(event.upload, live):
         raise PreconditionFailed(
@@ -245,7 +244,7 @@ def _verified(record: Record, event: Verified) -> Record:
         return record
     assert version.upload is not None
     if not holds(version.upload, record.live):
-        return _put(record, _abandon(version, PRECONDITION, event.now))
+        return replace(_put(record, _abandon(version, PRECONDITION, event.now)), tries=0)
     at = [v.id for v in record.versions].index(version.id)
     if any(v.state is V.LIVE for v in record.versions[:at]):
         # A newer upload was verified first.
@@ -279,7 +278,7 @@ def _abandoned(record: Record, event: Abandoned) -> Record:
     version = record.version(event.id)
     if version is None or version.state is not V.UPLOADING:
         return record
-    return _put(record, _abandon(version, event.reason, event.now))
+    return replace(_put(record, _abandon(version, event.reason, event.now)), tries=0)
 
 
 def _deleted(record: Record, event: Deleted) -> Record:
@@ -331,7 +330,8 @@ def _copied(record: Record, event: Copied) -> Record:
     if replica.state is not R.MISSING:
         return record
     if version.sha256 is not None and event.sha256 != version.sha256:
-        raise IllegalMove(f"a copy of version {version.id} has another digest")
+        # Another copy was faster to say what the digest is: this one is to be made again.
+        return record
     version = replace(_put_replica(version, _turn(replica, R.GOOD, 0)), sha256=event.sha256)
     return replace(_put(record, version), tries=0)
 
@@ -344,7 +344,9 @@ def _replica_move(
     def move(record: Record, event: Any) -> Record:
         version = record.version(event.id)
         replica = version.replica(event.backend) if version else None
-        if version is None or replica is None or replica.state not in of:
+        if version is None or replica is None or replica.generation != event.generation:
+            return record
+        if replica.state not in of:
             return record
         record = _put(record, _put_replica(version, _turn(replica, state, event.now if dated else 0)))
         return replace(record, tries=0) if progress else record
@@ -357,13 +359,13 @@ def _removed(record: Record, event: Removed) -> Record:
     replica = version.replica(event.backend) if version else None
     if version is None or replica is None or replica.generation != event.generation:
         return record
-    if version.state is V.LIVE and replica.state not in (R.CONDEMNED, R.LOST):
+    over = version.state not in (V.UPLOADING, V.LIVE)
+    if not over and replica.state not in (R.CONDEMNED, R.LOST):
         return record
     left = tuple(r for r in version.replicas if r.backend != event.backend)
-    return replace(
-        _put(record, replace(version, replicas=left, removals=version.removals + 1)),
-        tries=0,
-    )
+    record = _put(record, replace(version, replicas=left, removals=version.removals + 1))
+    # That a copy which could not be made is out of the way is no progress: the next may fail as well.
+    return replace(record, tries=0) if over else record
 
 
 # --- the visit -------------------------------------------------------------------------------------------
@@ -374,9 +376,9 @@ def _tried(record: Record, event: Tried) -> Record:
 
 
 def _thin(record: Record, event: Thin) -> Record:
-    if not event.thin:
-        return replace(record, thin_since=None) if record.thin_since is not None else record
-    return record if record.thin_since is not None else replace(record, thin_since=event.now)
+    if event.thin is (record.thin_since is not None):
+        return record
+    return replace(record, thin_since=event.now if event.thin else None, tries=0)
 
 
 _MOVES: dict[type[Event], Callable[[Record, Any], Record]] = {
@@ -391,7 +393,8 @@ _MOVES: dict[type[Event], Callable[[Record, Any], Record]] = {
     Doubted: _replica_move(R.SUSPECT, R.GOOD, R.LEAVING, R.LOST),
     Lost: _replica_move(R.LOST, R.GOOD, R.LEAVING, R.SUSPECT, dated=True),
     Leaving: _replica_move(R.LEAVING, R.GOOD, dated=True, progress=True),
-    Condemned: _replica_move(R.CONDEMNED, R.MISSING, R.GOOD, R.SUSPECT, R.LOST, R.LEAVING, progress=True),
+    Refused: _replica_move(R.CONDEMNED, R.MISSING),
+    Condemned: _replica_move(R.CONDEMNED, R.MISSING, R.GOOD, R.SUSPECT, R.LOST, R.LEAVING),
     Removed: _removed,
     Tried: _tried,
     Thin: _thin,

@@ -25,7 +25,7 @@ from dragonbelly.errors import BackendRefused, BackendUnavailable, ConfigError, 
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.keys import looks_like_mark
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
-from dragonbelly.units import Duration
+from dragonbelly.units import Interval
 
 
 class DavOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +40,7 @@ class DavOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     internal_url: str | None = None
     secure_link_secret: str | None = None
-    secure_link_expires: Duration = Duration(3600)
+    secure_link_expires: Interval = Interval(3600)
     listing: Literal["autoindex", "propfind"] = "autoindex"
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.python.failure import Failure
 
 from dragonbelly.bodies import BytesBody
 from dragonbelly.cluster.members import Cluster
@@ -120,12 +121,30 @@ class Health(TickingService):
         if name not in self._probing:
             probing = Deferred.fromCoroutine(self._probe(name))
             self._probing[name] = probing
-            probing.addErrback(lambda f: self._log.failure("probe of {name}", f, name=name))
+            probing.addErrback(self._not_probed, name)
             probing.addBoth(lambda _: self._probing.pop(name, None) and None)
             if probing.called:
                 self._probing.pop(name, None)
             return probing
-        return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._probing[name].addBoth(lambda _: waiting.callback(None))
+        return waiting
+
+    def _not_probed(self, failure: Failure, name: str) -> None:
+        if not failure.check(CancelledError):  # which is how we stop
+            self._log.failure("probe of {name}", failure, name=name)
+
+    async def believed(self, name: str) -> bool:
+        """
+        Whether "it is not there" is to be believed: the marker is, so this is the storage that we know.  If it
+        is not, the backend is probed.
+        """
+        try:
+            await self._cluster.backend(name).stat(MARKER)
+        except BackendError as error:
+            self.doubt(name, BackendUnavailable(f"its marker: {error}"))
+            return False
+        return True
 
     def round(self) -> Deferred[Any]:
         """Probe all and wait for it: at start, before anything is decided."""

@@ -31,8 +31,9 @@ class Cluster:
     """
 
     def __init__(self, members: Iterable[Member]) -> None:
-        self._backends = {member.name: member.backend for member in members}
-        self.view: ClusterView = {member.name: member.view for member in members}
+        all_members = list(members)
+        self._backends = {member.name: member.backend for member in all_members}
+        self.view: ClusterView = {member.name: member.view for member in all_members}
         self.on_change: list[Callable[[BackendView, BackendView], None]] = []
 
     @property
@@ -54,7 +55,10 @@ class Cluster:
         gone = {name: s for name, s in states.items() if name not in self._backends and s is BackendState.DEAD}
         for name, state in gone.items():
             if name not in self.view:
-                self.view = {**self.view, name: _departed(name, state)}
+                new = _departed(name, state)
+                self.view = {**self.view, name: new}
+                for notice in self.on_change:
+                    notice(replace(new, state=BackendState.ALIVE), new)
 
     def observe(self, name: str, observed: Observed, space: Space | None = None) -> None:
         if space is None:

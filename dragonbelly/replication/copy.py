@@ -24,7 +24,7 @@ class Relay(Protocol):
 
     The SHA-256 of what went through is in ``sha256`` when it ended well.  ``expected`` (size, and digest if
     known) is checked *before* the last byte is handed on, so that a corrupt source never becomes a whole
-    object elsewhere.
+    object elsewhere.  ``error`` is what went wrong on the side of the source, if anything did.
     """
 
     def __init__(self, body: IObjectBody, sha256: bytes | None) -> None:
@@ -34,7 +34,8 @@ class Relay(Protocol):
         self._received = 0
         self._last = b""
         self._consumer: Any = None
-        self._done: Deferred[None] = Deferred()
+        self._begun = False
+        self._done: Deferred[None] = Deferred(lambda _: self.stopProducing())
         self.length = body.size
         self.sha256: bytes | None = None
         self.error: Exception | None = None
@@ -43,6 +44,7 @@ class Relay(Protocol):
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         self._consumer = consumer
+        self._begun = True
         self._body.deliver(self)
         return self._done
 
@@ -55,10 +57,17 @@ class Relay(Protocol):
             self.transport.resumeProducing()  # type: ignore[attr-defined]
 
     def stopProducing(self) -> None:
-        """The request ended early."""
+        """The request ended early: no fault of the source, and nobody waits for us any more."""
         self._consumer = None
         if self.transport is not None:
             self.transport.stopProducing()  # type: ignore[attr-defined]
+
+    def end(self) -> None:
+        """The request is over, and may have left the source as it was."""
+        if not self._begun:
+            self._body.abandon()
+        elif not self._done.called:
+            self.stopProducing()
 
     # --- what the source delivers
 
@@ -74,11 +83,9 @@ class Relay(Protocol):
             self._last = data
 
     def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
-        if self._done.called:
+        if self._done.called or self._consumer is None:
             return
-        if self._consumer is None:
-            self._fail(BackendUnavailable("the target ended the transfer"))
-        elif not reason.check(ResponseDone) or self._received != self.length:
+        if not reason.check(ResponseDone) or self._received != self.length:
             self._fail(BackendUnavailable(f"the source ended after {self._received} of {self.length} bytes"))
         elif self._expected is not None and self._hash.digest() != self._expected:
             self._fail(
@@ -105,8 +112,10 @@ class Digest(Protocol):
         self.md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self.size = 0
         self.done: Deferred[None] = Deferred(lambda _: self._stop())
+        self._stopped = False
 
     def _stop(self) -> None:
+        self._stopped = True  # else what was cancelled would fail as if the server had
         if self.transport is not None:
             self.transport.stopProducing()  # type: ignore[attr-defined]
 
@@ -117,7 +126,7 @@ class Digest(Protocol):
             self.md5.update(data)
 
     def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
-        if self.done.called:
+        if self.done.called or self._stopped:
             return
         if reason.check(ResponseDone):
             self.done.callback(None)
@@ -162,15 +171,20 @@ async def copy(
     relay = Relay(body, sha256)
     try:
         await target.write(target_key, relay, content_type)
+    except CancelledError:
+        raise
     except Exception as error:
         if relay.error is not None:
             raise SourceFailed(relay.error) from error
         raise
+    finally:
+        relay.end()
+    if relay.sha256 is None:
+        raise BackendUnavailable("the target did not wait for the whole object")
     # A 201 is no proof: some servers say it and store nothing.
     stat = await target.stat(target_key)
     if stat.size != size or (stat.sha256 is not None and stat.sha256 != relay.sha256):
         raise BackendUnavailable(f"the target has {stat.size} bytes after a copy of {size}")
-    assert relay.sha256 is not None
     return relay.sha256
 
 

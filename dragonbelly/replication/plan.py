@@ -30,6 +30,7 @@ from dragonbelly.model import (
     BackendView,
     ClusterView,
     Demand,
+    Observed,
     Placement,
     Record,
     Replica,
@@ -128,9 +129,10 @@ def plan(
             case V.UPLOADING:
                 _plan_upload(draft, version)
             case V.ABANDONED:
-                # Bytes may arrive until the deadline; removing them earlier would be removing them twice.
+                # Bytes may arrive until the deadline, and an upload that began before it ends after it: what is
+                # removed earlier comes back when nobody looks any more.
                 assert version.upload is not None
-                _plan_end(draft, version, cluster, max(version.since, version.upload.deadline))
+                _plan_end(draft, version, cluster, max(version.since, version.upload.deadline) + grace)
             case V.SUPERSEDED if not satisfied:
                 # The successor has not the copies it is owed yet: its visits will come here again.
                 pass
@@ -221,9 +223,9 @@ def _plan_live(
     if not placement.enough:
         back = _needed_again(version, cluster)
         if back is not None:
-            draft.moves.append(Found(now, version.id, back.backend))
+            draft.moves.append(Found(now, version.id, back.backend, back.generation))
             return False
-        draft.moves.extend(Placed(now, version.id, name) for name in placement.add)
+        draft.moves.extend(Placed(now, version.id, name) for name in _free(placement.add, version, cluster))
     draft.moves.extend(_drops(now, version, placement, cluster, avoid))
     draft.moves.extend(_bad(now, version))
 
@@ -239,10 +241,13 @@ def _plan_live(
             case R.LEAVING:
                 if not placement.enough or not good:
                     continue
-                if now >= replica.since + grace:
-                    draft.moves.append(Condemned(now, version.id, replica.backend))
-                else:
+                if now < replica.since + grace:
                     draft.at(replica.since + grace)
+                elif _counted(_sure(good, cluster), cluster) < placement.owed:
+                    # One that is away may never come back: what is left stays until it has.
+                    draft.waits = True
+                else:
+                    draft.moves.append(Condemned(now, version.id, replica.backend, replica.generation))
             case R.SUSPECT | R.LOST:
                 if backend is not None and backend.reachable:
                     draft.steps.append(Check(version.id, replica.backend))
@@ -280,9 +285,9 @@ def _of_dead(now: int, version: Version, cluster: ClusterView) -> Iterator[Event
         if backend is None or backend.state is not BackendState.DEAD:
             continue
         if replica.state in (R.GOOD, R.SUSPECT, R.LEAVING):
-            yield Lost(now, version.id, replica.backend)
+            yield Lost(now, version.id, replica.backend, replica.generation)
         elif replica.state is R.MISSING:
-            yield Condemned(now, version.id, replica.backend)
+            yield Condemned(now, version.id, replica.backend, replica.generation)
 
 
 def _needed_again(version: Version, cluster: ClusterView) -> Replica | None:
@@ -293,19 +298,36 @@ def _needed_again(version: Version, cluster: ClusterView) -> Replica | None:
     return None
 
 
+def _free(names: tuple[str, ...], version: Version, cluster: ClusterView) -> list[str]:
+    """Whatever a policy says: only where objects are taken, and none of this version has been yet."""
+    return [n for n in names if n in cluster and cluster[n].takes and version.replica(n) is None]
+
+
 def _counted(replicas: tuple[Replica, ...], cluster: ClusterView) -> int:
     """How many copies these are: those on backends that count, on distinct hosts."""
     backends = [cluster.get(r.backend) for r in replicas]
     return len({b.host for b in backends if b is not None and b.counts})
 
 
+def _sure(replicas: tuple[Replica, ...], cluster: ClusterView) -> tuple[Replica, ...]:
+    """Those that are held without the hope that an unreachable server comes back."""
+
+    def sure(backend: BackendView | None) -> bool:
+        return backend is not None and (
+            backend.state is BackendState.DOWN or backend.observed is not Observed.UNREACHABLE
+        )
+
+    return tuple(r for r in replicas if sure(cluster.get(r.backend)))
+
+
 def _drops(
     now: int, version: Version, placement: Placement, cluster: ClusterView, avoid: frozenset[str]
 ) -> Iterator[Event]:
     """
-    What the policy has too much of.  Whatever a policy says, good copies leave only while as many as are owed
-    stay, and the last one never does.
+    What the policy has too much of.  Whatever a policy says, good copies leave only when nothing is missing and
+    as many as are owed stay, and the last one never does.
     """
+    surplus = placement.enough
     stay = tuple(r for r in version.in_state(R.GOOD) if r.backend not in placement.drop)
     for replica in version.replicas:
         if replica.backend not in placement.drop:
@@ -313,16 +335,16 @@ def _drops(
         if replica.state is R.MISSING:
             # One that just failed gives way to another; if there is no other it is tried again later.
             if replica.backend not in avoid or placement.add:
-                yield Condemned(now, version.id, replica.backend)
-        elif replica.state is R.GOOD and stay and _counted(stay, cluster) >= placement.owed:
-            yield Leaving(now, version.id, replica.backend)
+                yield Condemned(now, version.id, replica.backend, replica.generation)
+        elif replica.state is R.GOOD and surplus and stay and _counted(stay, cluster) >= placement.owed:
+            yield Leaving(now, version.id, replica.backend, replica.generation)
 
 
 def _bad(now: int, version: Version) -> Iterator[Event]:
     """A lost replica makes room for a new one, as long as a good one is left; else every byte is kept."""
     if version.in_state(R.GOOD):
         for replica in version.in_state(R.LOST):
-            yield Condemned(now, version.id, replica.backend)
+            yield Condemned(now, version.id, replica.backend, replica.generation)
 
 
 def _sources(version: Version, cluster: ClusterView) -> tuple[str, ...]:

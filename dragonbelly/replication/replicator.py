@@ -16,7 +16,9 @@ from twisted.internet.defer import (
     Deferred,
     DeferredList,
     DeferredSemaphore,
+    succeed,
 )
+from twisted.python.failure import Failure
 
 from dragonbelly.cluster.health import Health
 from dragonbelly.config.values import Config
@@ -33,18 +35,18 @@ from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
 from dragonbelly.lifecycle import (
     Abandoned,
-    Condemned,
     Copied,
     Doubted,
     Event,
     Found,
     Lost,
+    Refused,
     Removed,
     Tried,
     Verified,
 )
 from dragonbelly.metrics import Metrics
-from dragonbelly.model import Path, Record, Version
+from dragonbelly.model import Path, Record, Replica, Version
 from dragonbelly.replication import backoff
 from dragonbelly.replication.copy import SourceFailed, copy, read_digest
 from dragonbelly.replication.lease import Lease
@@ -95,6 +97,7 @@ class Replicator(TickingService):
         self._metrics = metrics
         self._hands = {name: DeferredSemaphore(self._settings.per_backend) for name in self._cluster.names}
         self._visits: set[Deferred[None]] = set()
+        self._copying: set[tuple[Path, str, str, int]] = set()
         self._store_away = False
 
     # --- the loop
@@ -180,7 +183,9 @@ class Replicator(TickingService):
                 return await self._leave(path, snapshot, plan)
             record = snapshot.record
             assert record is not None
-            results = await together([self._perform(visit, record, step) for step in steps])
+            results = await together(
+                [self._perform(visit, record, step).addErrback(self._stumbled, visit, step) for step in steps]
+            )
             events = [event for result in results for event in result]
         raise AssertionError(f"the plan of {path.member} does not end")
 
@@ -202,7 +207,7 @@ class Replicator(TickingService):
             case Verify():
                 return Deferred.fromCoroutine(self._verify(visit, version, step))
             case Copy():
-                return self._at(step.backend, lambda: self._copy(visit, version, step))
+                return self._copy_once(visit, version, step)
             case Check():
                 return self._at(step.backend, lambda: self._check(visit, version, step))
             case Remove():
@@ -216,6 +221,29 @@ class Replicator(TickingService):
             return Deferred.fromCoroutine(work())
 
         return self._hands[backend].run(begin)
+
+    def _copy_once(self, visit: Visit, version: Version, step: Copy) -> Deferred[Sequence[Event]]:
+        """A path may come again while a long copy is made: that visit leaves the copy to this one."""
+        copying = (visit.path, step.id, step.backend, step.generation)
+        if copying in self._copying:
+            visit.fail(step)
+            return succeed(())
+        self._copying.add(copying)
+
+        def over(result: Any) -> Any:
+            self._copying.discard(copying)
+            return result
+
+        return self._at(step.backend, lambda: self._copy(visit, version, step)).addBoth(over)
+
+    def _stumbled(self, failure: Failure, visit: Visit, step: Step) -> Sequence[Event]:
+        """What nobody expected, a plugin's bug for one, ends that step alone: the others may have got on."""
+        failure.trap(Exception)
+        if failure.check(CancelledError):
+            failure.raiseException()
+        self._log.failure("{step} for {path}", failure, step=step, path=visit.path.member)
+        visit.fail(step, step.backend if isinstance(step, Copy) else None)
+        return ()
 
     # --- the steps: all I/O with storage servers
 
@@ -246,13 +274,13 @@ class Replicator(TickingService):
                     content_type=version.content_type,
                 )
             except SourceFailed as failed:
-                doubted += self._source_failed(path, version, name, failed.error)
+                doubted += self._source_failed(path, version, source, failed.error)
                 continue
             except BackendRefused as error:
                 # It will say the same again: something else lies there, or it takes no such object.
                 self._doubt(step.backend, error)
                 visit.fail(step, step.backend)
-                return [*doubted, Condemned(now, version.id, step.backend)]
+                return [*doubted, Refused(now, version.id, step.backend, step.generation)]
             except BackendError as error:
                 self._doubt(step.backend, error)
                 failing = step.backend
@@ -263,7 +291,8 @@ class Replicator(TickingService):
         visit.fail(step, failing)
         return doubted
 
-    def _source_failed(self, path: Path, version: Version, name: str, error: Exception) -> list[Event]:
+    def _source_failed(self, path: Path, version: Version, source: Replica, error: Exception) -> list[Event]:
+        name, generation = source.backend, source.generation
         if isinstance(error, BackendError):
             self._doubt(name, error)
         if isinstance(error, DigestMismatch | NoSuchObject):
@@ -274,7 +303,7 @@ class Replicator(TickingService):
                 backend=name,
                 error=str(error),
             )
-            return [Doubted(self._ledger.now, version.id, name)]
+            return [Doubted(self._ledger.now, version.id, name, generation)]
         return []
 
     async def _check(self, visit: Visit, version: Version, step: Check) -> Sequence[Event]:
@@ -287,13 +316,15 @@ class Replicator(TickingService):
                 self._cluster.backend(step.backend), key_of(visit.path, version, replica)
             )
         except NoSuchObject:
-            return [Lost(now, version.id, step.backend)]
+            if not await self._health.believed(step.backend):
+                return ()
+            return [Lost(now, version.id, step.backend, replica.generation)]
         except BackendError as error:
             self._doubt(step.backend, error)
             return ()
         if digest.size == version.size and version.sha256 in (None, digest.sha256.digest()):
-            return [Found(now, version.id, step.backend)]
-        return [Lost(now, version.id, step.backend)]
+            return [Found(now, version.id, step.backend, replica.generation)]
+        return [Lost(now, version.id, step.backend, replica.generation)]
 
     async def _remove(self, visit: Visit, version: Version, step: Remove) -> Sequence[Event]:
         replica = version.replica(step.backend)

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 
 from dragonbelly.interfaces import IClock
 from dragonbelly.ledger import Ledger
+from dragonbelly.model import Path, Record
 from dragonbelly.ticking import TickingService
 
 #: Records that are looked at together, and seconds between two lots: a sweep leaves room for the real work.
@@ -47,7 +48,8 @@ class Sweeper(TickingService):
     def wake(self) -> None:
         """Have the paths that wait for something looked at, soon: a backend came back."""
         self._wakes += 1
-        self.tick()
+        if self.running:
+            self.tick()
 
     async def work(self) -> None:
         if not self._compared:
@@ -59,7 +61,9 @@ class Sweeper(TickingService):
             await self._want()
             self._requests -= requests
         wanted = await self._store.meta(WANTED)
-        if wanted != await self._store.meta(DONE) and await self._hold():
+        if wanted == await self._store.meta(DONE) or not await self._may_sweep():
+            return
+        if await self._hold():
             self._log.info("looking at all files: what is asked of them, or the backends, changed")
             hastened = await self.sweep(self._store.walk, self._hold)
             if hastened is None:
@@ -74,8 +78,13 @@ class Sweeper(TickingService):
         if before != self._fingerprint:
             if before is not None:
                 await self._want()
-            await self._store.set_meta(FINGERPRINT, before, self._fingerprint)
+            if not await self._store.set_meta(FINGERPRINT, before, self._fingerprint):
+                return  # another daemon starts at the same time: compare with what it says
         self._compared = True
+
+    async def _may_sweep(self) -> bool:
+        """Not by an older configuration than the one that the sweep was asked for."""
+        return await self._store.meta(FINGERPRINT) == self._fingerprint
 
     async def _want(self) -> None:
         wanted = await self._store.meta(WANTED)
@@ -90,6 +99,15 @@ class Sweeper(TickingService):
             return False
         return await self._store.set_meta(HOLDER, holder, f"{self._name} {int(self._clock.seconds()) + LEASE}")
 
+    def _is_busy(self, path: Path, record: Record) -> bool:
+        try:
+            made = self._ledger.plan(path, record)
+        except Exception:
+            # The others have to be looked at all the same; what is wrong with this one its own visit will say.
+            self._log.failure("a plan for {path}", path=path.member)
+            return True
+        return bool(made.moves or made.steps)
+
     async def sweep(
         self, pages: Callable[[str | None, int], Deferred[Any]], hold: Callable[[], Any] | None = None
     ) -> int | None:
@@ -100,10 +118,9 @@ class Sweeper(TickingService):
             paths, cursor = await pages(cursor, LOT)
             busy = []
             for path, snapshot in zip(paths, await self._store.get_many(paths), strict=True):
-                if snapshot is not None and snapshot.record is not None:
-                    made = self._ledger.plan(path, snapshot.record)
-                    if made.moves or made.steps:
-                        busy.append(path)
+                record = snapshot.record if snapshot is not None else None
+                if record is not None and self._is_busy(path, record):
+                    busy.append(path)
             if busy:
                 await self._store.hasten(busy)
                 hastened += len(busy)

@@ -68,9 +68,17 @@ class Verifier:
                 other = True
         if other:
             return Seen(Abandoned(self._now, version.id, SIZE))
-        if final and not unknown:
+        if final and not unknown and await self._believed(version):
             return Seen(Abandoned(self._now, version.id, LAPSED))
         return Seen(unknown=unknown)
+
+    async def _believed(self, version: Version) -> bool:
+        """Whether there is really nothing, before an upload is given up for it."""
+        for replica in version.in_state(ReplicaState.MISSING):
+            dead = self._cluster.view[replica.backend].state is BackendState.DEAD
+            if not dead and not await self._health.believed(replica.backend):
+                return False
+        return True
 
     async def glance(self, path: Path, version: Version) -> Seen:
         """

@@ -237,8 +237,9 @@ class BackendContract:
         assert self.absent(backend, key)
 
     def test_absent_is_deleted(self, backend: IBackend) -> None:
+        self.run(lambda: backend.delete(make_key()))
+        self.run(lambda: backend.delete("media/never/there"))
         key = make_key()
-        self.run(lambda: backend.delete(key))
         self.write(backend, key)
         self.run(lambda: backend.delete(key))
         self.run(lambda: backend.delete(key))
@@ -380,8 +381,9 @@ class BackendContract:
                     await asking
 
         self.run(work)
-        self.write(backend, key, b"on")
-        assert self.read(backend, key) == b"on"
+        another = make_key()
+        self.write(backend, another, b"on")
+        assert self.read(backend, another) == b"on"
 
     # --- reading
 

@@ -44,12 +44,12 @@ class Admin:
         self._clock = clock
         self._metrics = metrics
 
-    async def answer(self, question: Question) -> Answer | None:
-        """None: no resource of ours."""
+    async def answer(self, question: Question, open: bool = True) -> Answer | None:
+        """None: no resource of ours.  ``open``: whether the service has started."""
         path = question.target.path
         if path == b"/-/health":
             _only(question, "GET", "HEAD")
-            return await self._health()
+            return await self._health(open)
         if path == b"/-/metrics":
             _only(question, "GET", "HEAD")
             return await self._render_metrics()
@@ -63,7 +63,7 @@ class Admin:
             return await self._backend(question, path.rpartition(b"/")[2].decode("latin-1"))
         return None
 
-    async def _health(self) -> Answer:
+    async def _health(self, open: bool) -> Answer:
         """Alive if it answers at all; ready if files can be found and there is a server to send readers to."""
         try:
             await self._store.operator_states()
@@ -71,7 +71,7 @@ class Admin:
         except StateUnavailable:
             store = False
         serving = [name for name, view in self._cluster.view.items() if view.serves]
-        ready = store and bool(serving)
+        ready = open and store and bool(serving)
         answer = {
             "status": "ok" if ready else "unavailable",
             "version": __version__,

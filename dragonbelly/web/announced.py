@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,8 +21,7 @@ ATTRIBUTES_MAX, ATTRIBUTE_SIZE = 32, 1024
 COPIES_MAX = 100
 
 _ATTRIBUTE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_MEDIA_TYPE = re.compile(r"[!-~]+/[!-~]+(?:[ !-~]*[!-~])?")
-_DIGEST = re.compile(r"\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*")
+_MEDIA_TYPE = re.compile(r"[!-.0-~]+/[!-~][ -~]*(?<! )")
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
@@ -42,7 +40,7 @@ def from_put(question: Question) -> Announced:
         )
     return Announced(
         size=question.announced,
-        sha256=repr_digest(headers.get("repr-digest") or headers.get("content-digest")),
+        sha256=repr_digest(headers.get("repr-digest")) or repr_digest(headers.get("content-digest")),
         md5=_md5(headers.get("content-md5")),
         content_type=content_type(headers.get("content-type")),
         terms=_terms(headers),
@@ -98,11 +96,12 @@ def moment(text: str | None) -> int | None:
         return None
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
-        raise BadField(f"an RFC 3339 time with its zone was expected, not {text!r}", field="expires")
-    return int(parsed.timestamp())
+        if parsed.tzinfo is not None:
+            # In UTC the first and the last day may be out of range, and could not be shown.
+            return int(parsed.astimezone(UTC).timestamp())
+    except (ValueError, OverflowError):
+        pass
+    raise BadField(f"an RFC 3339 time with its zone was expected, not {text!r}", field="expires")
 
 
 def rfc3339(seconds: float | None) -> str | None:
@@ -125,9 +124,15 @@ def repr_digest(text: str | None) -> bytes | None:
     if text is None:
         return None
     for member in text.split(","):
-        if match := _DIGEST.fullmatch(member):
-            return _base64(match[1], 32, "Repr-Digest", "sha256")
+        algorithm, _, value = member.partition("=")
+        if algorithm.strip() == "sha-256":
+            return _base64(_between_colons(value.strip()), 32, "Repr-Digest", "sha256")
     return None
+
+
+def _between_colons(value: str) -> str:
+    """The base64 of a byte sequence (RFC 8941 section 3.3.5); empty, which no digest is, if it is none."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == ":" else ""
 
 
 def show_digest(sha256: bytes) -> str:
@@ -150,7 +155,7 @@ def _md5(text: str | None) -> bytes | None:
 def _base64(text: str, size: int, header: str, field: str) -> bytes:
     try:
         value = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
         value = b""
     if len(value) != size:
         raise BadField(f"{header}: {size} bytes in base64 were expected", field=field)

@@ -251,7 +251,10 @@ class FilesApi:
         version = _upload(snapshot, id)
         if version.state is VersionState.UPLOADING:
             snapshot = await self._files.commit(path, snapshot, Abandoned(self._ledger.now, id, ABORTED))
-            version = _upload(snapshot, id)
+            after = snapshot.record.version(id) if snapshot.record is not None else None
+            if after is None or after.state is VersionState.ABANDONED:
+                return Answer(204)
+            version = after
         if version.state in (VersionState.LIVE, VersionState.SUPERSEDED):
             raise Mismatch("the upload is complete already; delete the file instead")
         return Answer(204)

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocolNegotiationFactory,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import INonQueuedRequestFactory
-from zope.interface import provider
+from zope.interface import implementer, provider
 
 #: A refused body up to this size is read away, so that the connection lives on.
 SMALL_BODY = 64 * 1024
@@ -72,6 +77,8 @@ class Request(http.Request):
     announced: int | None = 0
     body: bytes = b""
     oversized = False
+    #: twisted.web sets it, and deletes it when the answer is out.
+    channel: Any = None
 
     def intake(self) -> Intake:
         return Refuse()
@@ -87,26 +94,27 @@ class Request(http.Request):
 
     def pause(self) -> None:
         """Read no more of the body for now."""
-        if (channel := self._channel()) is not None:
-            channel.transport.pauseProducing()
+        if self.channel is not None:
+            self.channel.transport.pauseProducing()
 
     def resume(self) -> None:
-        if (channel := self._channel()) is not None:
-            channel.transport.resumeProducing()
-
-    def _channel(self) -> Any:
-        return self.channel
+        if self.channel is not None:
+            self.channel.transport.resumeProducing()
 
     def handleContentChunk(self, data: bytes) -> None:
-        # called by the channel with each piece, whatever the transfer coding
-        self._channel().bodyReceived(data)
+        # Called with each piece, whatever the transfer coding; also with those that came in one packet with
+        # the one that was too much, when that was answered already.
+        if self.channel is not None:
+            self.channel.bodyReceived(data)
 
 
 class Channel(http.HTTPChannel):
     """One connection."""
 
-    #: Seconds from a request's first byte to the end of its headers: a client that drips them is cut off.
+    #: Seconds from a request's first byte to the end of its headers, and for a body that is collected or read
+    #: away, which is small: a client that drips them is cut off.  What is streamed may take its time.
     headerTime = 20.0
+    bodyTime = 60.0
 
     _intake: Intake | None = None
     _pieces: list[bytes]
@@ -131,6 +139,19 @@ class Channel(http.HTTPChannel):
             self._deadline.cancel()
             self._deadline = None
 
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            taken: bool = super().headerReceived(line)
+        except ValueError:
+            # twisted.web tests for digits only, and int() refuses thousands of them.
+            self._respondToBadRequestAndDisconnect()
+            return False
+        return taken
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if not self._discarding:  # else the request has its answer, and what comes of it is no matter
+            super()._respondToBadRequestAndDisconnect()
+
     def allHeadersReceived(self) -> None:
         self._reading = False
         self._stopDeadline()
@@ -152,11 +173,15 @@ class Channel(http.HTTPChannel):
         if isinstance(self._intake, Refuse):
             if expects or self.length is None or self.length > SMALL_BODY:
                 self._answerEarly()
+                return
         elif expects:
             self._send100Continue()
+        if not isinstance(self._intake, Stream):
+            self._deadline = self.callLater(self.bodyTime, self._tooSlow)
 
     def _answerEarly(self) -> None:
         """Process the request now, drop what still comes of its body, and close after the answer."""
+        self._stopDeadline()
         self._discarding = True
         self.persistent = False
         self.requests[-1].responseHeaders.setRawHeaders(b"Connection", [b"close"])
@@ -186,6 +211,7 @@ class Channel(http.HTTPChannel):
         intake, self._intake = self._intake, None
         if self._discarding:
             return
+        self._stopDeadline()
         if isinstance(intake, Buffer):
             self.requests[-1].body = b"".join(self._pieces)
             self._pieces = []
@@ -198,6 +224,8 @@ class Channel(http.HTTPChannel):
             self._lingering = True
             self._linger()
         else:
+            if self.timeOut is None and self._savedTimeOut:
+                self.setTimeout(self._savedTimeOut)  # or who does not read the answer would keep it for ever
             super().loseConnection()
 
     def _linger(self) -> None:
@@ -222,15 +250,21 @@ class Channel(http.HTTPChannel):
         super().connectionLost(reason)
 
 
-def _no_access_log(request: http.Request) -> None:
-    """Requests are counted, not logged: a line for each would cost more than the answer."""
+@implementer(IProtocolNegotiationFactory)
+class _Factory(http.HTTPFactory):
+    noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What a TLS listener agrees to; without it clients that ask (browsers, curl) would be turned away."""
+        return [b"http/1.1"]
+
+    def log(self, request: http.Request) -> None:
+        """Requests are counted, not logged: a line for each would cost more than the answer."""
 
 
 def make_factory(request_factory: Any, reactor: Any, *, idle: float = 60.0) -> http.HTTPFactory:
     """A factory of such connections; ``idle`` is how long one may be silent, in s."""
-    factory = http.HTTPFactory(timeout=idle, reactor=reactor)
-    factory.noisy = False
-    factory.log = _no_access_log  # type: ignore[method-assign]
+    factory = _Factory(timeout=idle, reactor=reactor)
 
     def build() -> Channel:
         channel = Channel()

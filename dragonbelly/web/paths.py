@@ -22,6 +22,7 @@ RESERVED = "/-/"
 
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_AUTHORITY = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]*?)\.?(?::[0-9]*)?")
 
 
 class Target(NamedTuple):
@@ -116,12 +117,5 @@ def host_name(authority: bytes) -> str:
     The host of an authority or Host header, without port, in lower case and without a trailing dot; empty when
     there is none that could be a name of ours.
     """
-    try:
-        text = authority.decode("ascii").strip().lower()
-    except UnicodeDecodeError:
-        return ""
-    if "@" in text:
-        return ""
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0].removesuffix(".")
+    match = _AUTHORITY.fullmatch(authority.strip(b" \t").lower())
+    return match[1].decode() if match else ""

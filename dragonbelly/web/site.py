@@ -69,7 +69,7 @@ class Router:
         return answer
 
     async def _reserved(self, question: Question) -> Answer:
-        if self._admin is not None and (answer := await self._admin.answer(question)) is not None:
+        if self._admin is not None and (answer := await self._admin.answer(question, self.open)) is not None:
             return answer
         if question.target.path.startswith(PREFIX.encode()):
             return await self._api.answer(question, admin=self._admin is not None)
@@ -163,5 +163,5 @@ class SiteRequest(Request):
         if failure.check(CancelledError):
             return
         Router.log.failure("sending an answer", failure)
-        if not self._disconnected:
-            self._channel().forceAbortClient()
+        if self.channel is not None:
+            self.channel.forceAbortClient()

@@ -25,7 +25,7 @@ from dragonbelly.interfaces import IBackend, IBackendFactory
 from dragonbelly.model import Space, Target
 from dragonbelly.testing import reactor
 from dragonbelly.testing.backend import LARGE, MIB, Broken, Reader, make_key
-from dragonbelly.units import Duration
+from dragonbelly.units import Interval
 from tests.servers.nginx import NginxServer
 from tests.servers.raw import RawServer
 
@@ -98,7 +98,7 @@ def test_clients_are_sent_to_the_url_and_the_daemon_goes_to_the_internal_one() -
 
 
 def test_signed_urls() -> None:
-    backend = make("http://s", secure_link_secret="hush", secure_link_expires=Duration(60))
+    backend = make("http://s", secure_link_secret="hush", secure_link_expires=Interval(60))
     url = backend.download_url("m/f")
     expires = int(url.rpartition("=")[2])
     assert time.time() + 59 <= expires <= time.time() + 76

@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from dragonbelly.backends.answers import SMALL
 from dragonbelly.backends.connections import KEEP, MAX_HEADER, Watch
-from dragonbelly.backends.http import SMALL, HttpServer, base_of
+from dragonbelly.backends.http import HttpServer, base_of
 from dragonbelly.bodies import BytesBody
 from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NoSuchObject
 from dragonbelly.testing import reactor
@@ -324,6 +325,47 @@ async def pause(seconds: float) -> None:
     await waited
 
 
+def test_a_reader_that_pauses_at_what_came_with_the_header() -> None:
+    async def work(server: HttpServer) -> None:
+        answer = await server.request("GET", server.url("a"))
+        await pause(0.1)
+        reader = Reader(pause=True)
+        answer.body().deliver(reader)
+        first = reader.size
+        assert 0 < first < len(LARGE)
+        await pause(0.1)
+        assert reader.size == first
+        reader.pause = False
+        reader.resume()
+        assert len(await reader.done) == len(LARGE)
+
+    with talking_to(once(OK + b"Content-Length: %d\r\n\r\n" % len(LARGE) + LARGE)) as (_, server):
+        reactor.run(lambda: work(server))
+
+
+def test_giving_up_a_body_that_has_come_does_not_cost_the_next_request_its_connection() -> None:
+    def behave(conversation: Conversation) -> None:
+        conversation.say(OK + b"Content-Length: 5\r\n\r\nfirst")
+        conversation.next_request()
+        time.sleep(0.2)
+        conversation.say(OK + b"Content-Length: 6\r\n\r\nsecond")
+
+    async def work(server: HttpServer) -> bytes:
+        first = await server.request("GET", server.url("a"))
+        await pause(0.1)
+        second = Deferred.fromCoroutine(server.request("GET", server.url("b")))
+        await pause(0.1)
+        reader = Reader(stop=True)
+        first.body().deliver(reader)
+        with pytest.raises(BackendUnavailable):
+            await reader.done
+        return await (await second).content()
+
+    with talking_to(behave) as (raw, server):
+        assert reactor.run(lambda: work(server)) == b"second"
+        assert raw.connections == 1
+
+
 # --- listings
 
 
@@ -413,7 +455,8 @@ def test_an_answer_before_the_body(status: int, error: type[Exception]) -> None:
         for _ in range(2):
             body = Endless(1 << 40)
             assert type(ask(server, "PUT", body=body, expect=(201,))) is error
-            assert body.stopped
+            reactor.run(lambda: pause(0.1))  # the connection's end stops it, too
+            assert body.stops == 1
 
 
 def test_a_body_that_fails_passes_its_failure_on() -> None:
@@ -433,7 +476,8 @@ def test_a_cancelled_upload() -> None:
     with talking_to(Conversation.wait) as (_, server):
         body = Endless(1 << 40)
         assert isinstance(outcome(lambda: work(server, body)), CancelledError)
-        assert body.stopped
+        reactor.run(lambda: pause(0.1))
+        assert body.stops == 1
 
 
 @implementer(IBodyProducer)
@@ -442,7 +486,7 @@ class Endless:
 
     def __init__(self, length: int, fails: Exception | None = None) -> None:
         self.length = length
-        self.stopped = False
+        self.stops = 0
         self._left = length
         self._fails = fails
         self._paused = False
@@ -457,7 +501,7 @@ class Endless:
         if self._fails is not None:
             self._done.errback(self._fails)
             return
-        while self._left and not (self._paused or self.stopped):
+        while self._left and not (self._paused or self.stops):
             piece = LARGE[: min(self._left, 65536)]
             self._left -= len(piece)
             self._consumer.write(piece)
@@ -474,8 +518,7 @@ class Endless:
             self._produce()
 
     def stopProducing(self) -> None:
-        assert not self.stopped, "stopped twice"
-        self.stopped = True
+        self.stops += 1
 
 
 # --- connections
@@ -496,6 +539,18 @@ def test_a_new_connection_that_says_nothing_is_no_reason_to_try_again() -> None:
     with talking_to(once()) as (raw, server):
         assert isinstance(ask(server), BackendUnavailable)
         assert raw.connections == 1
+
+
+def test_a_request_that_cannot_be_sent_leaves_no_timer() -> None:
+    with talking_to(once()) as (raw, server):
+        for method, url in (
+            ("G T", server.url("a")),
+            ("GET", f"{raw.url}/a b"),
+            ("GET", f"{raw.url}/a\r\nX: y"),
+        ):
+            with pytest.raises(ValueError):
+                reactor.run(lambda m=method, u=url: server.request(m, u))
+        assert raw.heads == []
 
 
 def test_nothing_listens() -> None:
