@@ -62,6 +62,9 @@ class Metrics:
         self._overdue.set(counts.overdue)
         self._thin.set(counts.thin)
         self._thin_age.set(0 if counts.thin_since is None else max(0.0, now - counts.thin_since))
+        # What is not in ``use`` any more would keep its last figures.
+        self._bytes.clear()
+        self._objects.clear()
         for name, used in use.items():
             self._bytes.labels(name).set(used.bytes)
             self._objects.labels(name).set(used.objects)

@@ -10,13 +10,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from dragonbelly import __version__
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.cluster.states import OperatorStates
-from dragonbelly.errors import BadField, MethodNotAllowed, NotFound, StateUnavailable
+from dragonbelly.errors import BadField, MethodNotAllowed, NotFound, NotYet, StateUnavailable
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, BackendView, Use
 from dragonbelly.web.announced import rfc3339
 from dragonbelly.web.api import PREFIX, decode
 from dragonbelly.web.message import Answer, Question, json_answer
+
+_BACKEND = f"{PREFIX}backends/".encode()
 
 STATES = {state.name.lower(): state for state in BackendState}
 
@@ -59,8 +61,8 @@ class Admin:
         if path == f"{PREFIX}backends".encode():
             _only(question, "GET", "HEAD")
             return json_answer({"backends": await self._backends()})
-        if path.startswith(f"{PREFIX}backends/".encode()):
-            return await self._backend(question, path.rpartition(b"/")[2].decode("latin-1"))
+        if path.startswith(_BACKEND):
+            return await self._backend(question, path.removeprefix(_BACKEND).decode("latin-1"))
         return None
 
     async def _health(self, open: bool) -> Answer:
@@ -83,7 +85,8 @@ class Admin:
 
     async def _render_metrics(self) -> Answer:
         try:
-            counts, use = await self._store.counts(), await self._store.use()
+            counts = await self._store.counts()
+            use = dict.fromkeys(self._cluster.view, Use()) | await self._store.use()
         except StateUnavailable:
             counts, use = None, {}
         self._metrics.set_store(counts, use, self._clock.seconds())
@@ -125,6 +128,13 @@ class Admin:
                 raise BadField(f"one of {', '.join(STATES)} was expected, not {asked!r}", field="state")
             if name not in self._cluster.names and asked != "dead":
                 raise BadField(f"{name} is not in the configuration: it can only be dead", field="state")
+            was = self._cluster.view[name].state if name in self._cluster.view else None
+            left = use.get(name, Use()).objects
+            if was is BackendState.DEAD and asked != "dead" and left:
+                raise NotYet(
+                    f"{name} is being written off as dead: {left} objects to go; try again in a moment",
+                    retry_after=2,
+                )
             await self._states.set(name, STATES[asked])
         elif question.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{question.method} is not for backends", allow="GET, HEAD, PATCH")

@@ -33,6 +33,8 @@ def from_put(question: Question) -> Announced:
     :raises BadRequest, BadField: a header that cannot be understood: it asked for something, so it counts.
     """
     headers = question.headers
+    if "content-range" in headers:  # RFC 9110 section 14.5: else the part would be taken for the file
+        raise BadRequest("a part of a file cannot be uploaded, only all of it")
     if question.announced is None or "content-length" not in headers:
         raise LengthRequired(
             "an upload needs a Content-Length: without one, what is left of a stream that a client sent twice "

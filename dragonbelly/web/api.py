@@ -10,14 +10,13 @@ import msgspec
 from twisted.internet.task import deferLater
 
 from dragonbelly.errors import (
+    BackendUnavailable,
     BadField,
     BadPath,
     BadRequest,
-    ClientError,
     Lapsed,
     MethodNotAllowed,
     Mismatch,
-    NoBackend,
     NotFound,
     PreconditionFailed,
 )
@@ -237,7 +236,8 @@ class FilesApi:
         _still_good(version, asked.size, sha256)
         while True:
             held = len(version.in_state(ReplicaState.GOOD))
-            if held >= copies or self._clock.seconds() >= deadline:
+            over = version.state is not VersionState.LIVE  # superseded: no more copies will be made of it
+            if held >= copies or over or self._clock.seconds() >= deadline:
                 break
             await deferLater(self._clock, _WAIT_STEP)
             snapshot = await self._ledger.read(path)
@@ -356,8 +356,8 @@ class FilesApi:
             return None
         try:
             return self._files.url(path, version, replica)
-        except (ClientError, NoBackend):
-            return None
+        except BackendUnavailable:
+            return None  # it left the configuration
 
 
 def _summary(version: Version) -> dict[str, Any]:

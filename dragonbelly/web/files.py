@@ -102,15 +102,16 @@ class Files:
         """The record after a look at its uploads, so that a client reads what it has just written."""
         for version in snapshot.record.pending if snapshot.record is not None else ():
             seen = await self._verifier.glance(path, version)
-            if seen.event is not None:
-                try:
+            try:
+                if seen.event is not None:
                     snapshot = await self.commit(path, snapshot, seen.event)
-                except StateUnavailable:
-                    return snapshot  # what was live a moment ago still is, as far as anybody knows
-                if isinstance(seen.event, Verified):
-                    break
-            elif seen.unread:
-                await self._ledger.store.hasten([path])
+                elif seen.unread:
+                    await self._ledger.store.hasten([path])
+            except StateUnavailable:
+                break  # what was live a moment ago still is, as far as anybody knows
+            live = snapshot.record.live if snapshot.record is not None else None
+            if live is not None and live.id == version.id:
+                break  # those accepted before it come too late; not so if its condition did not hold
         return snapshot
 
     async def commit(self, path: Path, snapshot: Snapshot, event: Verified | Abandoned) -> Snapshot:

@@ -6,8 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-#: Questions to the store for one page: every prefix folded costs one.
-QUESTIONS = 200
+from dragonbelly.web.paths import SEGMENT_MAX
+
+#: Questions to the store for one page, and names in one answer: a folder of many files costs one question more.
+QUESTIONS, BATCH = 200, 1000
+
+#: Sorts behind all that can follow a folder's slash: no segment has room for so many of the last character.
+_BEHIND = "\U0010ffff" * (SEGMENT_MAX // 4 + 1)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -28,24 +33,23 @@ async def list_files(
     names: list[str] = []
     prefixes: list[str] = []
     for _ in range(QUESTIONS):
-        wanted = limit - len(names) - len(prefixes)
         # One more than wanted tells whether there is a next page.
-        found = await page(after, wanted + 1)
-        jumped = False
+        asked = min(limit - len(names) - len(prefixes) + 1, BATCH)
+        found = await page(after, asked)
+        folder = None
         for name in found:
+            if folder is not None and name.startswith(folder):
+                continue
             if len(names) + len(prefixes) == limit:
                 return Page(names, prefixes, after)
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
             if cut < 0:
                 names.append(name)
                 after = name
-                continue
-            folded = name[: cut + 1]
-            prefixes.append(folded)
-            # The last string there is with this prefix, for names are UTF-8 and compared by bytes.
-            after = folded + "\U0010ffff" * 4
-            jumped = True
-            break
-        if not jumped and len(found) <= wanted:
+            else:
+                folder = name[: cut + 1]
+                prefixes.append(folder)
+                after = folder + _BEHIND
+        if len(found) < asked:
             return Page(names, prefixes, None)
     return Page(names, prefixes, after)

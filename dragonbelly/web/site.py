@@ -65,8 +65,17 @@ class Router:
         except Exception:
             self.log.failure("{method} {path}", method=question.method, path=question.target.path)
             answer = problem(_Internal("the request could not be answered; the log says why"))
-        self._metrics.requests.labels(f"{kind}_{_METHODS.get(question.method, 'other')}", answer.status).inc()
+        self._count(kind, question.method, answer)
         return answer
+
+    def refuse(self, method: str, error: ClientError) -> Answer:
+        """The answer to what cannot be made a question of."""
+        answer = problem(error)
+        self._count("bad", method, answer)
+        return answer
+
+    def _count(self, kind: str, method: str, answer: Answer) -> None:
+        self._metrics.requests.labels(f"{kind}_{_METHODS.get(method, 'other')}", answer.status).inc()
 
     async def _reserved(self, question: Question) -> Answer:
         if self._admin is not None and (answer := await self._admin.answer(question, self.open)) is not None:
@@ -122,7 +131,7 @@ class SiteRequest(Request):
         try:
             question = self._question()
         except ClientError as error:
-            return problem(error)
+            return self.router.refuse(self.method.decode("latin-1"), error)
         return await self.router.answer(question)
 
     def _question(self) -> Question:

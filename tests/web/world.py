@@ -1,0 +1,207 @@
+"""The daemon as ``twistd`` runs it, on a clock that stands still, a store and storage servers in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from dragonbelly.backends.memory import MemoryBackend
+from dragonbelly.config import loads
+from dragonbelly.errors import StateUnavailable
+from dragonbelly.interfaces import IBackend, IBackendFactory
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import ObjectStat, Path, Record
+from dragonbelly.service import Daemon
+from dragonbelly.state.memory import MemoryStore
+from tests.web.wire import Connection, Said
+
+NOW = 1_790_000_000.0
+
+#: Nothing happens by itself while a test looks.
+STILL = """
+[replication]
+every = "1h"
+[health]
+every = "1h"
+"""
+
+
+class Storage(MemoryBackend):
+    """``asked`` are the keys of ``stat``; while ``slow``, its answers wait in ``waiting`` for ``answer``."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.asked: list[str] = []
+        self.slow = False
+        self.waiting: list[tuple[str, Deferred[ObjectStat]]] = []
+
+    def stat(self, key: str) -> Deferred[ObjectStat]:
+        self.asked.append(key)
+        if not self.slow:
+            return super().stat(key)
+        answer: Deferred[ObjectStat] = Deferred()
+        self.waiting.append((key, answer))
+        return answer
+
+    def answer(self) -> None:
+        """Answer all that wait, as things are now."""
+        waiting, self.waiting = self.waiting, []
+        for key, answer in waiting:
+            super().stat(key).chainDeferred(answer)
+
+
+class StorageOptions(msgspec.Struct, frozen=True):
+    digests: bool = False
+    capacity: int | None = None
+
+
+@implementer(IBackendFactory)
+class StorageFactory:
+    kind = "memory"
+    options = StorageOptions
+
+    def make(self, name: str, options: object, reactor: object) -> IBackend:
+        assert isinstance(options, StorageOptions)
+        return Storage(name, capacity=options.capacity, digests=options.digests)
+
+
+class Store:
+    """
+    A ``MemoryStore`` that can be cut off.  While ``away`` every call fails; so do those named in ``failing``;
+    those named in ``stuck`` never answer, and are counted in ``cancelled`` when they are given up.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.memory = MemoryStore(clock)
+        self.away = False
+        self.failing: set[str] = set()
+        self.stuck: set[str] = set()
+        self.cancelled = 0
+        #: Raised instead of an answer, whatever is asked.
+        self.broken: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.memory, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*args: Any) -> Deferred[Any]:
+            if self.broken is not None:
+                return fail(self.broken)
+            if name in self.failing or (self.away and name != "close"):
+                return fail(StateUnavailable("the store does not answer"))
+            if name in self.stuck:
+                return Deferred(self._cancelled)
+            answer: Deferred[Any] = attribute(*args)
+            return answer
+
+        return call
+
+    def _cancelled(self, deferred: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+
+class World:
+    """
+    ``settings`` is a piece of a configuration; there are ``stores`` storage servers called ``s1``, ``s2``, …
+    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites.
+    """
+
+    def __init__(self, settings: str = "", *, stores: int = 3, options: str = "", opened: bool = True) -> None:
+        self.clock = Clock()
+        self.clock.rightNow = NOW
+        names = [f"s{n}" for n in range(1, stores + 1)]
+        backends = "".join(f'[backend.{name}]\nkind = "memory"\n{options}\n' for name in names)
+        self.config = loads(STILL + settings + "\n" + backends, backends={"memory": StorageFactory()})
+        self.store = Store(self.clock)
+        self.metrics = Metrics()
+        self.daemon = Daemon(self.clock, self.config, self.store, self.metrics, "test")  # type: ignore[arg-type]
+        self.public, self.admin = self.daemon.public_site, self.daemon.admin_site
+        if opened:
+            self.daemon.startService()
+            for name in names:
+                self.storage(name).asked.clear()
+
+    def close(self) -> None:
+        """Stop; nothing may be left on the clock."""
+        self.store.away, self.store.broken = False, None
+        self.store.failing.clear()
+        self.store.stuck.clear()
+        if self.daemon.running:
+            stopped: list[Any] = []
+            self.daemon.stopService().addBoth(stopped.append)
+            assert stopped == [None]
+        assert self.clock.getDelayedCalls() == []
+
+    # --- clients
+
+    def ask(
+        self,
+        method: str,
+        target: str | bytes,
+        headers: dict[str, str] | None = None,
+        body: bytes | object = b"",
+        *,
+        admin: bool = False,
+    ) -> Said:
+        """One request on a connection of its own; a ``body`` that is no bytes is sent as JSON."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        connection = Connection(self.admin if admin else self.public)
+        try:
+            return connection.ask(method, target, headers, data)
+        finally:
+            connection.leave()
+
+    def api(self, method: str, resource: str, body: object = b"", *, admin: bool = False) -> Said:
+        return self.ask(method, f"/-/api/v1/{resource}", None, body, admin=admin)
+
+    def put(self, name: str, data: bytes, headers: dict[str, str] | None = None) -> str:
+        """Upload by PUT and redirect; the version."""
+        said = self.ask("PUT", f"/{name}", headers, data)
+        assert said.status in (302, 307), said
+        self.upload(said.location, data)
+        return said.headers["dragonbelly-upload"]
+
+    def upload(self, url: str, data: bytes) -> None:
+        """What a client does with the URL it was sent to."""
+        self.storage_of(url).client_put(url, data)
+
+    def download(self, name: str) -> bytes:
+        said = self.ask("GET", f"/{name}")
+        assert said.status == 302, said
+        return self.storage_of(said.location).client_get(said.location)
+
+    # --- behind
+
+    def storage(self, name: str) -> Storage:
+        backend = self.daemon.cluster.backend(name)
+        assert isinstance(backend, Storage)
+        return backend
+
+    def storage_of(self, url: str) -> Storage:
+        return self.storage(url.removeprefix("http://").partition(".test/")[0])
+
+    @property
+    def stores(self) -> list[Storage]:
+        return [self.storage(name) for name in self.daemon.cluster.names]
+
+    def record(self, name: str, domain: str = "default") -> Record:
+        record = self.store.memory._snapshot(Path(domain, name)).record
+        assert record is not None
+        return record
+
+    def replicate(self, seconds: float = 2.0) -> None:
+        """Let time pass, and the replicator do what is due then."""
+        self.clock.advance(seconds)
+        self.daemon.replicator.tick()
+
+    def probe(self) -> None:
+        """See how the storage servers are."""
+        self.daemon.health.tick()
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"dragonbelly_{name}", labels) or 0.0
