@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python import usage
@@ -56,6 +56,7 @@ class Embedded(Service):
         self._redis: PrivateRedis | None = None
         self._nodes: list[IListeningPort] = []
         self._daemon: Listening | None = None
+        self._starting: Deferred[None] | None = None
 
     def startService(self) -> None:
         try:
@@ -69,12 +70,18 @@ class Embedded(Service):
             self._daemon = Listening(self._reactor, daemon, (self._public,), (self._admin,), self._options)
             self._daemon.privilegedStartService()
             self._redis.startService()
-            self._daemon.startService()
         except (StartError, ConfigError) as error:
             cannot_start(error, self._options)
         except OSError as error:
             cannot_start(StartError(f"{self._directory}: {error.strerror or error}"), self._options)
         super().startService()
+        self._starting = Deferred.fromCoroutine(self._start_daemon(self._redis, self._daemon))
+        self._starting.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def _start_daemon(self, redis: PrivateRedis, daemon: Listening) -> None:
+        # It would wait by itself; but a log that begins with a Redis out of reach frightens people.
+        await redis.listening()
+        daemon.startService()
 
     def _start_node(self, name: str) -> str:
         # Each has a secret of its own: what is signed for one node is worth nothing at the others.
@@ -115,6 +122,8 @@ class Embedded(Service):
 
     async def _stop(self) -> None:
         # One after the other: who uses something ends before it.
+        if self._starting is not None:
+            self._starting.cancel()
         if self._daemon is not None:
             await self._daemon.stopService()
         for port in self._nodes:

@@ -102,6 +102,13 @@ class Mismatch(ClientError):
     title = "Upload differs from what was announced"
 
 
+class NotYet(ClientError):
+    """Something has to end first."""
+
+    status = 409
+    title = "Not yet"
+
+
 class Lapsed(ClientError):
     """An upload that can no longer become a file: its deadline passed, it was aborted, or it was refused."""
 

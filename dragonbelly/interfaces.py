@@ -167,6 +167,10 @@ class IStateStore(Interface):
     """
 
     partitions: int = Attribute("How many partitions the paths are spread over.")
+    identity: str = Attribute(
+        "Tells this store from any other, one that was emptied included; known once it is ready.  A store that "
+        "is not any more the one it was when it was ready does not answer."
+    )
 
     def ready() -> Deferred[None]:
         """

@@ -54,6 +54,8 @@ class Ledger:
         self._clock = clock
         self._make_id = make_id
         self._recent = RecentRecords(config.http.cache, config.state.stale)
+        #: Told of each event that was committed, with the record after it.
+        self.on_event: Callable[[Path, Event, Record | None], None] = lambda path, event, record: None
 
     @property
     def now(self) -> int:
@@ -116,7 +118,8 @@ class Ledger:
         for _ in range(ATTEMPTS):
             old = snapshot.record or Record()
             new = old
-            for event in events(old):
+            happened = tuple(events(old))
+            for event in happened:
                 new = apply(new, event)
             new, left = advance(new, lambda record: self.plan(path, record, avoid))
             if new == old:
@@ -127,6 +130,8 @@ class Ledger:
                 snapshot = conflict.current
                 continue
             self._recent.put(path, snapshot, self._clock.seconds())
+            for event in happened:
+                self.on_event(path, event, snapshot.record)
             return snapshot, left
         raise StateUnavailable(f"too many others change {path.name} at the same time", retry_after=1)
 
@@ -190,6 +195,8 @@ class Ledger:
         if terms is not None and terms.policy is not None and terms.policy not in self._config.policies:
             known = ", ".join(sorted(self._config.policies))
             raise BadField(f"there is no policy {terms.policy!r}, only {known}", field="policy")
+        if terms is not None and terms.expires is not None and terms.expires <= self.now:
+            raise BadField("the file would be over before it began: that time has passed", field="expires")
 
     def _targets(self, path: Path, id: str, announced: Announced) -> tuple[str, ...]:
         terms = announced.terms or Terms()

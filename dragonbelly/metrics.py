@@ -27,6 +27,8 @@ class Metrics:
         self.redirects = counter("redirects", "Readers sent to a backend", "backend")
         self.last_resorts = counter("last_resorts", "Readers sent to a backend that looks away")
         self.uploads = counter("uploads", "Uploads by what became of them", "outcome")
+        for outcome in ("verified", "size", "digest", "precondition", "lapsed", "aborted", "deleted"):
+            self.uploads.labels(outcome)  # known from the start, so that a rate can be taken
         self.copies = counter("copies", "Copies made on a backend", "backend")
         self.copied_bytes = counter("copied_bytes", "Bytes copied to a backend", "backend")
         self.removals = counter("removals", "Objects removed from a backend", "backend")

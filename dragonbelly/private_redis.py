@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -71,7 +72,7 @@ class PrivateRedis(Service):
         self._temporary: Path | None = None
         self._socket = directory / "redis.sock"
         if len(os.fsencode(self._socket)) > SOCKET_MAX:
-            self._temporary = Path(tempfile.mkdtemp(prefix="dragonbelly-"))
+            self._temporary = _short_directory(directory)
             self._socket = self._temporary / "redis.sock"
         self._process: Any = None
         self._ended: Deferred[None] | None = None
@@ -87,6 +88,17 @@ class PrivateRedis(Service):
         self._directory.mkdir(parents=True, exist_ok=True)
         self._end_leftover()
         self._spawn()
+
+    async def listening(self, patience: float = PATIENCE) -> None:
+        """Wait until it takes connections, or for ``patience`` seconds."""
+        deadline = self._reactor.seconds() + patience
+        while self._reactor.seconds() < deadline and not self._listens():
+            await deferLater(self._reactor, 0.02)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(0.1)
+            return probe.connect_ex(str(self._socket)) == 0
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
@@ -161,6 +173,23 @@ class PrivateRedis(Service):
     def _forget_socket(self) -> None:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _short_directory(directory: Path) -> Path:
+    """
+    Where the socket is when ``directory`` has too long a path; the same as last time if nobody removed it, so
+    that a Redis which was left behind is found.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    note = directory / "socket-directory"
+    with suppress(OSError):
+        known = Path(note.read_text())
+        # Others may make what they like in a common temporary directory.
+        if known.is_dir() and not known.is_symlink() and known.stat().st_uid == os.getuid():
+            return known
+    made = Path(tempfile.mkdtemp(prefix="dragonbelly-"))
+    note.write_text(str(made))
+    return made
 
 
 class _Watch(ProcessProtocol):

@@ -25,8 +25,9 @@ from dragonbelly.errors import ConfigError, StartError, StateUnavailable
 from dragonbelly.ids import ulid
 from dragonbelly.interfaces import IStateStore
 from dragonbelly.ledger import Ledger
+from dragonbelly.lifecycle import DIGEST, PRECONDITION, SIZE, Abandoned, Event, Lost, Verified
 from dragonbelly.metrics import Metrics
-from dragonbelly.model import BackendView
+from dragonbelly.model import BackendView, Record, ReplicaState
 from dragonbelly.model import Path as FilePath
 from dragonbelly.policies.rules import Rules
 from dragonbelly.replication.replicator import Replicator
@@ -109,11 +110,13 @@ class Daemon(MultiService):
     def __init__(self, reactor: Any, config: Config, store: IStateStore, metrics: Metrics, name: str) -> None:
         super().__init__()
         self._reactor = reactor
+        self._metrics = metrics
         self.config = config
         self.store = store
         self.cluster = Cluster(_members(config, reactor))
         rules = Rules(config, config.make_policies(), self._unknown_policy)
         self.ledger = Ledger(store, self.cluster, rules, config, reactor, self._make_id)
+        self.ledger.on_event = self._committed
         self.states = OperatorStates(store, self.cluster, reactor)
         self.sweeper = Sweeper(self.ledger, reactor, name, config.fingerprint())
         self.health = Health(
@@ -122,6 +125,7 @@ class Daemon(MultiService):
             every=config.health.every,
             timeout=config.health.timeout,
             patience=config.replication.patience,
+            identity=lambda: store.identity,
             expected=lambda backend: Deferred.fromCoroutine(self._expected(backend)),
             on_impatience=self._impatient,
             on_return=self._returned,
@@ -153,12 +157,24 @@ class Daemon(MultiService):
     async def _open(self) -> None:
         await self._wait_for_store()
         await self.states.work()
+        await self._compare_backends()
         await self.health.round()
         for part in (self.states, self.health, self.sweeper, self.replicator):
             part.setServiceParent(self)
         self._public.open = self._admin.open = True
         self._log.info("Dragonbelly {version} is open", version=__version__)
         self.opened()
+
+    async def _compare_backends(self) -> None:
+        for name, used in sorted((await self.store.use()).items()):
+            if used.objects and name not in self.cluster.names:
+                self._log.warn(
+                    "{n} objects are recorded on backend {name}, which is not in {file} (is it gone for good? "
+                    "then say that it is dead)",
+                    n=used.objects,
+                    name=name,
+                    file=self.config.filename,
+                )
 
     def opened(self) -> None:
         """Called once, when files can be served; for who waits for it."""
@@ -206,6 +222,23 @@ class Daemon(MultiService):
     async def _expected(self, backend: str) -> bool:
         use = (await self.store.use()).get(backend)
         return use is not None and use.objects > 0
+
+    def _committed(self, path: FilePath, event: Event, record: Record | None) -> None:
+        match event:
+            case Verified():
+                self._metrics.uploads.labels("verified").inc()
+            case Abandoned(reason=reason):
+                self._metrics.uploads.labels(reason).inc()
+                if reason in (SIZE, DIGEST, PRECONDITION):
+                    self._log.warn(
+                        "upload {id} of {path} is refused: {reason}",
+                        id=event.id,
+                        path=path.member,
+                        reason=reason,
+                    )
+            case Lost() if record is not None and record.live is not None:
+                if not record.live.in_state(ReplicaState.GOOD, ReplicaState.LEAVING):
+                    self._log.error("{path} has no good copy left", path=path.member)
 
     def _unknown_policy(self, path: FilePath, policy: str) -> None:
         self._log.warn("{path} asks for a policy {policy} that is not there", path=path.member, policy=policy)

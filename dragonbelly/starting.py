@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -29,7 +30,8 @@ def cannot_start(error: Exception, options: usage.Options | None) -> NoReturn:
     """
     twistd = options.parent if options is not None and options.parent is not None else {"nodaemon": True}
     if not twistd["nodaemon"]:
-        # The process that the user sees waits for an exception, and reports it in one line.
+        # The process that the user sees waits for an exception, and reports it in one line, cut short.
+        Logger().critical("dragonbelly: {reason}", reason=str(error))
         raise error
     if twistd.get("pidfile"):
         Path(str(twistd["pidfile"])).unlink(missing_ok=True)  # twistd leaves it

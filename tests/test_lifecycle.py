@@ -561,7 +561,7 @@ class Life(RuleBasedStateMachine):
     def the_books_are_right(self):
         counted: dict[str, Use] = {}
         for each in self.record.versions:
-            for replica in each.replicas:
+            for replica in each.replicas if each.state is not V.ABANDONED else ():
                 if replica.state is not R.LOST:
                     was = counted.get(replica.backend, Use())
                     size = 0 if replica.state is R.MISSING else each.size or 0

@@ -215,6 +215,8 @@ class Connection(HTTP11ClientProtocol):
 
 
 class _ConnectionFactory(_HTTP11ClientFactory):
+    noisy = False  # else the log has a line for each connection
+
     def buildProtocol(self, addr: object) -> Connection:
         return Connection(self._quiescentCallback)
 

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.python.failure import Failure
 
-from dragonbelly.bodies import BytesBody
+from dragonbelly.bodies import BytesBody, read_small
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.errors import BackendError, BackendFull, BackendUnavailable, NoSuchObject, StateUnavailable
 from dragonbelly.interfaces import IBackend, IClock
@@ -27,6 +27,8 @@ MEMORY = 600.0
 STEADY = 32
 #: How long a backend that refused a write for want of room is taken for full, in s.
 FULL_FOR = 60.0
+#: Writes that fail one after the other until a backend is taken for full: many say nothing better than 500.
+WRITES = 3
 #: Less room than this share of the whole is full.
 FULL_SHARE = 0.01
 
@@ -40,6 +42,7 @@ class Pulse:
         self._falls: list[float] = []
         self._successes = 0
         self._full_until = 0.0
+        self._failed_writes = 0
 
     def failed(self, now: float) -> None:
         self._successes = 0
@@ -56,6 +59,15 @@ class Pulse:
             self.away_since = None
         full = now < self._full_until or _is_full(space)
         self.observed = Observed.FULL if full else Observed.UP
+
+    def write(self, now: float, went_well: bool) -> bool:
+        """How a write went; whether the backend is taken for full since this one."""
+        self._failed_writes = 0 if went_well else self._failed_writes + 1
+        if self._failed_writes < WRITES:
+            return False
+        was = self.observed
+        self.full(now)
+        return was is Observed.UP
 
     def full(self, now: float) -> None:
         self._full_until = now + FULL_FOR
@@ -76,9 +88,10 @@ class Health(TickingService):
     """
     Probes all backends ``every`` so many seconds, each for ``timeout`` at most.
 
-    ``expected(name)`` tells whether the records say that something lies there: only where nothing does, the
-    marker is written; where something does and the marker is gone, the storage is not the one we know (a disk
-    that is not mounted answers 404 as politely as a full one), and the backend is away.
+    ``identity()`` is that of the state store, which each backend's marker names.  ``expected(name)`` tells
+    whether the records say that something lies there: only where nothing does, the marker is written; where
+    something does and the marker is gone, the storage is not the one we know (a disk that is not mounted
+    answers 404 as politely as a full one), and the backend is away.
     ``on_impatience(name)`` is called when a backend was away for ``patience`` seconds, and
     ``on_return(name, long)`` when one is back; ``long`` tells whether patience had ended.
     """
@@ -91,6 +104,7 @@ class Health(TickingService):
         every: float,
         timeout: float,
         patience: float,
+        identity: Callable[[], str],
         expected: Callable[[str], Deferred[bool]],
         on_impatience: Callable[[str], None] = lambda name: None,
         on_return: Callable[[str, bool], None] = lambda name, long: None,
@@ -99,7 +113,7 @@ class Health(TickingService):
         super().__init__(clock, every)
         self._cluster = cluster
         self._timeout, self._patience = timeout, patience
-        self._expected = expected
+        self._identity, self._expected = identity, expected
         self._on_impatience, self._on_return, self._on_failure = on_impatience, on_return, on_failure
         self._pulses = {name: Pulse() for name in cluster.names}
         self._impatient: set[str] = set()
@@ -140,7 +154,7 @@ class Health(TickingService):
         is not, the backend is probed.
         """
         try:
-            await self._cluster.backend(name).stat(MARKER)
+            await self._see_marker(self._cluster.backend(name))
         except BackendError as error:
             self.doubt(name, BackendUnavailable(f"its marker: {error}"))
             return False
@@ -161,6 +175,13 @@ class Health(TickingService):
             self._tell(name, pulse, None)
         elif isinstance(error, BackendUnavailable) and pulse.observed is not Observed.UNREACHABLE:
             self.probe(name)
+
+    def wrote(self, name: str, went_well: bool) -> None:
+        """How a write went.  A backend that takes none gets no new objects for a while, though it serves."""
+        pulse = self._pulses.get(name)
+        if pulse is not None and pulse.write(self._clock.seconds(), went_well):
+            self._log.warn("backend {name} takes no writes: left out for new files", name=name)
+            self._tell(name, pulse, None)
 
     async def _probe(self, name: str) -> None:
         pulse = self._pulses[name]
@@ -183,15 +204,25 @@ class Health(TickingService):
 
     async def _look(self, name: str, backend: IBackend) -> Space:
         try:
-            await backend.stat(MARKER)
+            await self._see_marker(backend)
         except NoSuchObject:
             if await self._expected(name):
                 raise BackendUnavailable(
                     f"its marker {MARKER} is missing though objects should be there: is its disk mounted? "
                     f"(if they are really gone, set it dead, then alive)"
                 ) from None
-            await backend.write(MARKER, BytesBody(f"{name}\n".encode()), "text/plain")
+            await backend.write(MARKER, BytesBody(f"{self._identity()}\n".encode()), "text/plain")
         return await backend.probe()
+
+    async def _see_marker(self, backend: IBackend) -> None:
+        """:raises NoSuchObject: it is not there.  :raises BackendUnavailable: it is of another store."""
+        found = (await read_small(backend, MARKER)).decode(errors="replace").strip()
+        if found != self._identity():
+            raise BackendUnavailable(
+                f"its marker {MARKER} says that its files belong to the state store {found!r}, and this "
+                f"daemon's is {self._identity()!r}: is this the right Redis, and does it have its data? (to "
+                f"give the backend to this store, delete the marker)"
+            )
 
     def _tell(self, name: str, pulse: Pulse, space: Space | None) -> None:
         before = self._cluster.view[name].observed

@@ -127,7 +127,7 @@ def plan(
     for version in record.versions:
         match version.state:
             case V.UPLOADING:
-                _plan_upload(draft, version)
+                _plan_upload(draft, version, cluster)
             case V.ABANDONED:
                 # Bytes may arrive until the deadline, and an upload that began before it ends after it: what is
                 # removed earlier comes back when nobody looks any more.
@@ -135,7 +135,7 @@ def plan(
                 _plan_end(draft, version, cluster, max(version.since, version.upload.deadline) + grace)
             case V.SUPERSEDED if not satisfied:
                 # The successor has not the copies it is owed yet: its visits will come here again.
-                pass
+                _plan_end(draft, version, cluster, None)
             case V.SUPERSEDED | V.DELETED:
                 _plan_end(draft, version, cluster, version.since + grace)
     return Plan(tuple(draft.moves), tuple(draft.steps), draft.due, draft.waits)
@@ -159,8 +159,11 @@ def advance(record: Record, make: Callable[[Record], Plan]) -> tuple[Record, Pla
 # --- uploads and ends ------------------------------------------------------------------------------------
 
 
-def _plan_upload(draft: _Draft, version: Version) -> None:
+def _plan_upload(draft: _Draft, version: Version, cluster: ClusterView) -> None:
     assert version.upload is not None
+    draft.moves.extend(_of_dead(draft.now, version, cluster))
+    for replica in version.in_state(R.CONDEMNED):
+        _plan_removal(draft, version, replica, cluster)
     deadline = version.upload.deadline
     draft.steps.append(Verify(version.id, final=draft.now >= deadline))
     if draft.now < deadline:
@@ -168,23 +171,31 @@ def _plan_upload(draft: _Draft, version: Version) -> None:
         draft.at(min(deadline, draft.now + min(max(age / 2, LOOK_MIN), LOOK_MAX)))
 
 
-def _plan_end(draft: _Draft, version: Version, cluster: ClusterView, end: int) -> None:
-    """Remove what is left of a version that is over."""
-    if draft.now < end:
-        draft.at(end)
-        return
+def _plan_end(draft: _Draft, version: Version, cluster: ClusterView, end: int | None) -> None:
+    """
+    Remove what is left of a version that is over, from ``end`` on (None: that is not known yet); what lay on a
+    dead backend is gone already.
+    """
     for replica in version.replicas:
-        _plan_removal(draft, version, replica, cluster)
+        if _is_dead(replica, cluster) or (end is not None and draft.now >= end):
+            _plan_removal(draft, version, replica, cluster)
+        elif end is not None:
+            draft.at(end)
 
 
 def _plan_removal(draft: _Draft, version: Version, replica: Replica, cluster: ClusterView) -> None:
     backend = cluster.get(replica.backend)
-    if backend is not None and backend.state is BackendState.DEAD:
+    if _is_dead(replica, cluster):
         draft.moves.append(Removed(draft.now, version.id, replica.backend, replica.generation))
     elif backend is not None and backend.reachable:
         draft.steps.append(Remove(version.id, replica.backend, replica.generation))
     else:
         draft.waits = True
+
+
+def _is_dead(replica: Replica, cluster: ClusterView) -> bool:
+    backend = cluster.get(replica.backend)
+    return backend is not None and backend.state is BackendState.DEAD
 
 
 # --- the live version ------------------------------------------------------------------------------------
@@ -281,8 +292,7 @@ def demand(version: Version, avoid: frozenset[str] = frozenset()) -> Demand:
 def _of_dead(now: int, version: Version, cluster: ClusterView) -> Iterator[Event]:
     """What lay on a backend that was declared dead is lost."""
     for replica in version.replicas:
-        backend = cluster.get(replica.backend)
-        if backend is None or backend.state is not BackendState.DEAD:
+        if not _is_dead(replica, cluster):
             continue
         if replica.state in (R.GOOD, R.SUSPECT, R.LEAVING):
             yield Lost(now, version.id, replica.backend, replica.generation)

@@ -31,10 +31,9 @@ from dragonbelly.errors import (
     StateUnavailable,
 )
 from dragonbelly.interfaces import Claim, IClock, Snapshot
-from dragonbelly.keys import key_of
+from dragonbelly.keys import key_of, storage_key
 from dragonbelly.ledger import Ledger
 from dragonbelly.lifecycle import (
-    Abandoned,
     Copied,
     Doubted,
     Event,
@@ -43,7 +42,6 @@ from dragonbelly.lifecycle import (
     Refused,
     Removed,
     Tried,
-    Verified,
 )
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, Version
@@ -177,7 +175,7 @@ class Replicator(TickingService):
         for _ in range(ROUNDS):
             happened = tuple(events)
             snapshot, plan = await self._ledger.happened(path, snapshot, happened, avoid=visit.avoid)
-            self._count(happened)
+            await self._clear_late(path, snapshot.record, happened)
             steps = [step for step in plan.steps if step not in visit.futile]
             if not steps:
                 return await self._leave(path, snapshot, plan)
@@ -188,6 +186,23 @@ class Replicator(TickingService):
             )
             events = [event for result in results for event in result]
         raise AssertionError(f"the plan of {path.member} does not end")
+
+    async def _clear_late(self, path: Path, record: Record | None, events: Sequence[Event]) -> None:
+        """
+        Remove a copy that nobody waits for any more: its place was given up while it was made, so no record
+        knows of its object, and no other copy will ever have its key.
+        """
+        for event in events:
+            if not isinstance(event, Copied):
+                continue
+            version = record.version(event.id) if record is not None else None
+            replica = version.replica(event.backend) if version is not None else None
+            if replica is None or replica.generation != event.generation:
+                key = storage_key(path, event.id, event.generation)
+                try:
+                    await self._cluster.backend(event.backend).delete(key)
+                except BackendError as error:
+                    self._doubt(event.backend, error)
 
     async def _leave(self, path: Path, snapshot: Snapshot, plan: Plan) -> float | None:
         undone = plan.waits or any(not isinstance(s, Verify) or s.final for s in plan.steps)
@@ -279,12 +294,15 @@ class Replicator(TickingService):
             except BackendRefused as error:
                 # It will say the same again: something else lies there, or it takes no such object.
                 self._doubt(step.backend, error)
+                self._health.wrote(step.backend, went_well=False)
                 visit.fail(step, step.backend)
                 return [*doubted, Refused(now, version.id, step.backend, step.generation)]
             except BackendError as error:
                 self._doubt(step.backend, error)
+                self._health.wrote(step.backend, went_well=False)
                 failing = step.backend
                 break
+            self._health.wrote(step.backend, went_well=True)
             self._metrics.copies.labels(step.backend).inc()
             self._metrics.copied_bytes.labels(step.backend).inc(version.size)
             return [*doubted, Copied(now, version.id, step.backend, step.generation, sha256)]
@@ -341,10 +359,3 @@ class Replicator(TickingService):
     def _doubt(self, backend: str, error: BackendError) -> None:
         self._log.debug("{backend}: {error}", backend=backend, error=str(error))
         self._health.doubt(backend, error)
-
-    def _count(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, Verified):
-                self._metrics.uploads.labels("verified").inc()
-            elif isinstance(event, Abandoned):
-                self._metrics.uploads.labels(event.reason).inc()

@@ -23,7 +23,7 @@ from dragonbelly.ticking import TickingService
 LOT, PAUSE = 200, 0.01
 
 #: Seconds for which a daemon that sweeps is left alone.
-LEASE = 60
+LEASE = 15
 
 WANTED, DONE, HOLDER, FINGERPRINT = "sweep.wanted", "sweep.done", "sweep.holder", "fingerprint"
 
@@ -70,6 +70,8 @@ class Sweeper(TickingService):
                 return
             done = await self._store.meta(DONE)
             await self._store.set_meta(DONE, done, wanted or "0")
+            # Given back, so that the next one need not wait for the lease to end.
+            await self._store.set_meta(HOLDER, await self._store.meta(HOLDER), "")
             self._log.info("looked at all files; {n} have something to do", n=hastened)
 
     async def _compare(self) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from dragonbelly.errors import BadRecord
 from dragonbelly.interfaces import Snapshot
-from dragonbelly.model import Path, Record, ReplicaState, Use
+from dragonbelly.model import Path, Record, ReplicaState, Use, VersionState
 
 #: The token of a path that has no record; no encoded record is empty.
 ABSENT = b""
@@ -49,10 +49,13 @@ def footprint(record: Record | None) -> dict[str, Use]:
     """
     What one record says lies on each backend.
 
-    Every replica that is not lost is an object there; its bytes count unless it is missing yet.
+    Every replica that is not lost is an object there; its bytes count unless it is missing yet.  Of an upload
+    that came to nothing, nothing counts: what may be left of it is nobody's file.
     """
     use: dict[str, Use] = {}
     for version in record.versions if record else ():
+        if version.state is VersionState.ABANDONED:
+            continue
         for replica in version.replicas:
             if replica.state is ReplicaState.LOST:
                 continue

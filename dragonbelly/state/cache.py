@@ -19,6 +19,10 @@ class RecentRecords:
         self._snapshots: OrderedDict[Path, tuple[float, Snapshot]] = OrderedDict()
 
     def put(self, path: Path, snapshot: Snapshot, now: float) -> None:
+        if snapshot.record is None:
+            # Not kept: whoever asks for what is not there would push out what is.
+            self._snapshots.pop(path, None)
+            return
         self._snapshots[path] = (now, snapshot)
         self._snapshots.move_to_end(path)
         while len(self._snapshots) > self._size:

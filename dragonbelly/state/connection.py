@@ -109,6 +109,8 @@ class Connection:
         self._endpoint = endpoint
         self._reply_timeout = reply_timeout
         self._observe = observe
+        #: A command and its reply, by which a server is known to be the one that it was.
+        self.proof: tuple[Sequence[Argument], bytes] | None = None
         self._protocol: _Protocol | None = None
         self._loop: Deferred[None] | None = None
         self._closed = False
@@ -256,6 +258,8 @@ class Connection:
             raise ConnectionError("it is still loading its data")
         if info.get("role") == "slave":
             raise ConnectionError("it is a replica of another Redis, and read-only")
+        if self.proof is not None and await ask(*self.proof[0]) != self.proof[1]:
+            raise ConnectionError("it holds another store than before, or none: were its data lost?")
         protocol.run_id = info.get("run_id", "")
 
     def _up(self, protocol: _Protocol) -> None:

@@ -42,6 +42,7 @@ class MemoryStore:
 
     def __init__(self, clock: IReactorTime, partitions: int = 64) -> None:
         self.partitions = partitions
+        self.identity = "memory"
         self.records: dict[str, bytes] = {}
         self._clock = clock
         self._listed: set[str] = set()

@@ -43,6 +43,9 @@ CLAIM = _script("claim")
 SETTLE = _script("settle")
 SET_META = _script("set_meta")
 
+#: The field of ``db:meta`` that tells this store from any other.
+IDENTITY = "store"
+
 
 @implementer(IStateStore)
 class RedisStore:
@@ -70,6 +73,7 @@ class RedisStore:
     ) -> None:
         address = parse_url(url)
         self.partitions = partitions
+        self.identity = ""
         self._where = str(address)
         self._keys = Keys(partitions, prefix)
         self._require_noeviction = require_noeviction
@@ -86,13 +90,17 @@ class RedisStore:
             raise StartError(f"Redis at {self._where}: {unfit}")
         ours = {"format": FORMAT, "partitions": self.partitions}
         meta = self._keys.meta
-        await self._redis.batch([("HSETNX", meta, field, value) for field, value in ours.items()])
-        for field, found in zip(ours, await self._redis.execute("HMGET", meta, *ours), strict=True):
+        first: dict[str, str | int] = {**ours, IDENTITY: f"{self._random_bits(128):032x}"}
+        await self._redis.batch([("HSETNX", meta, field, value) for field, value in first.items()])
+        *theirs, identity = await self._redis.execute("HMGET", meta, *ours, IDENTITY)
+        for field, found in zip(ours, theirs, strict=True):
             if found != str(ours[field]).encode():
                 raise StartError(
                     f"Redis at {self._where}: {meta} says {field} {(found or b'').decode(errors='replace')!r},"
                     f" this daemon is set to {ours[field]}; records would not be found"
                 )
+        self.identity = identity.decode(errors="replace")
+        self._redis.proof = (("HGET", meta, IDENTITY), identity)
 
     # --- records -------------------------------------------------------------------------------------------
 

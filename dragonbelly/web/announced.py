@@ -13,6 +13,7 @@ from dragonbelly.model import Terms
 from dragonbelly.web.message import Question
 
 ATTRIBUTE_PREFIX = "dragonbelly-attr-"
+TERMS = frozenset({"dragonbelly-copies", "dragonbelly-policy", "dragonbelly-expires"})
 
 #: Limits of a file's attributes.
 ATTRIBUTES_MAX, ATTRIBUTE_SIZE = 32, 1024
@@ -35,6 +36,8 @@ def from_put(question: Question) -> Announced:
     headers = question.headers
     if "content-range" in headers:  # RFC 9110 section 14.5: else the part would be taken for the file
         raise BadRequest("a part of a file cannot be uploaded, only all of it")
+    if "content-encoding" in headers:
+        raise BadRequest("a file is stored as it comes; readers would not be told of a Content-Encoding")
     if question.announced is None or "content-length" not in headers:
         raise LengthRequired(
             "an upload needs a Content-Length: without one, what is left of a stream that a client sent twice "
@@ -57,6 +60,10 @@ def _terms(headers: Mapping[str, str]) -> Terms | None:
         for name, value in headers.items()
         if name.startswith(ATTRIBUTE_PREFIX)
     }
+    for name in headers:
+        if name.startswith("dragonbelly-") and not name.startswith(ATTRIBUTE_PREFIX) and name not in TERMS:
+            known = ", ".join(sorted(n.title() for n in TERMS))
+            raise BadField(f"no such header; there are {known} and Dragonbelly-Attr-<name>", field=name)
     copies = headers.get("dragonbelly-copies")
     if copies is not None and not re.fullmatch(r"[0-9]{1,4}", copies):
         raise BadField(f"Dragonbelly-Copies: a whole number was expected, not {copies!r}", field="copies")

@@ -28,7 +28,7 @@ from dragonbelly.model import Path, Record, ReplicaState, Terms, Version, Versio
 from dragonbelly.replication.plan import demand
 from dragonbelly.replication.verify import Verifier
 from dragonbelly.web import announced
-from dragonbelly.web.files import Domains, Files
+from dragonbelly.web.files import Domains, Files, live_version, show_uploads
 from dragonbelly.web.listing import Page, list_files
 from dragonbelly.web.message import Answer, Question, json_answer
 from dragonbelly.web.paths import check_name, parse_name, quote_name
@@ -266,12 +266,10 @@ class FilesApi:
         path = Path(self._domain(question, query, admin), parse_name(raw))
         match question.method:
             case "GET" | "HEAD":
-                await self._files.live(path)
-                snapshot, _ = await self._ledger.recall(path)
-                return self._shown(path, snapshot)
+                return self._shown(path, await self._files.read(path))
             case "PATCH":
                 change = decode(question.body, Change)
-                await self._files.live(path)
+                await self._files.read(path)
                 return self._shown(path, await self._ledger.change(path, lambda v: _changed(v.asked, change)))
             case "DELETE":
                 await self._ledger.delete(path)
@@ -303,9 +301,7 @@ class FilesApi:
     # --- what is shown
 
     def _shown(self, path: Path, snapshot: Snapshot) -> Answer:
-        live = snapshot.record.live if snapshot.record is not None else None
-        if live is None:
-            raise NotFound(f"there is no file {path.name}")
+        live = live_version(path, snapshot)
         return json_answer(self._show(path, snapshot, live), headers=(("ETag", f'"{live.id}"'),))
 
     def _show(self, path: Path, snapshot: Snapshot, version: Version) -> dict[str, Any]:
@@ -339,16 +335,7 @@ class FilesApi:
                 }
                 for replica in version.replicas
             ],
-            "uploads": [
-                {
-                    "upload": v.id,
-                    "state": v.state.name.lower(),
-                    "reason": v.upload.reason if v.upload is not None else None,
-                    "expires": announced.rfc3339(v.upload.deadline if v.upload is not None else None),
-                }
-                for v in record.versions
-                if v.state in (VersionState.UPLOADING, VersionState.ABANDONED)
-            ],
+            "uploads": show_uploads(record),
         }
 
     def _url(self, path: Path, version: Version, replica: Any) -> str | None:

