@@ -95,6 +95,12 @@ class Deleted(Event, frozen=True):
     """The file was deleted: ends every version accepted before."""
 
 
+class Expired(Event, frozen=True):
+    """The live version ``id`` came to its end: uploads that were accepted after it go on."""
+
+    id: str
+
+
 class Changed(Event, frozen=True):
     """The terms of the live version ``id`` were changed."""
 
@@ -282,11 +288,22 @@ def _abandoned(record: Record, event: Abandoned) -> Record:
 
 
 def _deleted(record: Record, event: Deleted) -> Record:
-    for version in record.versions:
+    return _end(record, record.versions, event.now)
+
+
+def _expired(record: Record, event: Expired) -> Record:
+    live = record.live
+    if live is None or live.id != event.id:
+        return record
+    return _end(record, record.versions[record.versions.index(live) :], event.now)
+
+
+def _end(record: Record, versions: tuple[Version, ...], now: int) -> Record:
+    for version in versions:
         if version.state is V.LIVE:
-            record = _put(record, _move(version, V.DELETED, event.now))
+            record = _put(record, _move(version, V.DELETED, now))
         elif version.state is V.UPLOADING:
-            record = _put(record, _abandon(version, DELETED, event.now))
+            record = _put(record, _abandon(version, DELETED, now))
     return replace(record, thin_since=None, tries=0)
 
 
@@ -386,6 +403,7 @@ _MOVES: dict[type[Event], Callable[[Record, Any], Record]] = {
     Verified: _verified,
     Abandoned: _abandoned,
     Deleted: _deleted,
+    Expired: _expired,
     Changed: _changed,
     Placed: _placed,
     Copied: _copied,

@@ -26,6 +26,7 @@ from dragonbelly.lifecycle import (
     Deleted,
     Doubted,
     Event,
+    Expired,
     Found,
     Leaving,
     Lost,
@@ -321,6 +322,14 @@ def test_only_if_that_one_is_there():
     assert after.version(vid(2)).upload.reason == PRECONDITION
     gone = events(both, Deleted(LATER), verified(2))
     assert gone.live is None
+
+
+def test_expiry_ends_its_version_and_what_is_older_and_leaves_what_is_newer():
+    before = events(record(), accepted(1), accepted(2), verified(2), accepted(3))
+    after = apply(before, Expired(LATER, vid(2)))
+    assert [state_of(after, n) for n in (1, 2, 3)] == [V.ABANDONED, V.DELETED, V.UPLOADING]
+    assert apply(after, verified(3)).live.id == vid(3)
+    assert apply(before, Expired(LATER, vid(1))) == before, "not the live one (any more)"
 
 
 def test_deleting_ends_what_was_accepted_before():

@@ -15,8 +15,8 @@ import msgspec
 from dragonbelly.interfaces import IReplicationPolicy
 from dragonbelly.lifecycle import (
     Condemned,
-    Deleted,
     Event,
+    Expired,
     Found,
     Leaving,
     Lost,
@@ -215,7 +215,7 @@ def _plan_live(
     expires = version.asked.expires
     if expires is not None:
         if expires <= now:
-            draft.moves.append(Deleted(now))
+            draft.moves.append(Expired(now, version.id))
             return False
         draft.at(expires)
 

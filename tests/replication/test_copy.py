@@ -126,7 +126,7 @@ def test_what_is_not_as_expected_never_goes_through_whole(pieces, data):
     size = data.draw(st.just(len(whole)) | st.integers(0, len(whole) + 3))
     right = data.draw(st.booleans())
     ends_well = data.draw(st.booleans())
-    relay, body, intake, results = relayed(size, sha256(whole if right else b"other").digest())
+    relay, body, intake, results = relayed(size, sha256(whole if right else whole + b"!").digest())
     for piece in pieces:
         body.send(piece)
     body.end(None if ends_well else ConnectionDone())

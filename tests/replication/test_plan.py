@@ -16,6 +16,7 @@ from dragonbelly.lifecycle import (
     Copied,
     Deleted,
     Event,
+    Expired,
     Found,
     Leaving,
     Lost,
@@ -477,7 +478,7 @@ def check_moves(
             case Found():
                 assert was.replica(move.backend).state is R.LEAVING
                 assert cluster[move.backend].serves
-            case Thin() | Deleted():
+            case Thin() | Expired():
                 pass
             case _:
                 raise AssertionError(move)

@@ -6,7 +6,7 @@ from hashlib import md5, sha256
 from itertools import pairwise
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NotFound
@@ -516,6 +516,29 @@ def test_a_corrupt_source_that_is_the_only_one_is_kept(make_world):
     world.backends[only].corrupt(key)
     world.advance(backoff.HOUR, step=5)
     whole(world, path=path)
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("?"), BackendRefused("?")])
+def test_one_that_cannot_be_checked_is_not_lost(world, error):
+    version = world.file()
+    bad = source(world)
+    bad.corrupt(world.key(version, bad.name))
+    read, before = bad.read, len(bad.asked("read"))
+
+    def reading(key):
+        if key != MARKER and len(bad.asked("read")) > before:
+            return fail(error)
+        return read(key)
+
+    bad.read = reading
+    world.change(copies=3)
+    world.advance(100)
+    replica = world.live().replica(bad.name)
+    assert (replica.state, replica.generation) == (R.SUSPECT, 0)
+    assert world.key(version, bad.name) in bad.objects
+    bad.read = read
+    world.advance(backoff.HOUR, step=5)
+    whole(world, copies=3)
 
 
 def test_an_object_that_is_gone_is_made_again(world):

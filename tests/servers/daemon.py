@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
 from tests.servers.nginx import NginxServer
 from tests.servers.ports import free_port
+from tests.servers.process import ServerProcess
 
 TWISTD = Path(sys.executable).with_name("twistd")
 
@@ -45,7 +42,7 @@ def configuration(redis: str, stores: dict[str, NginxServer], public: int, admin
     return text + extra
 
 
-class Daemon:
+class Daemon(ServerProcess):
     """
     ``Daemon(redis_url, stores)`` is one daemon in front of nginx stores; ``Daemon(arguments=[...])`` runs any
     other command line, such as the embedded mode's, on the ports ``public`` and ``admin``.  ``environment``
@@ -60,7 +57,7 @@ class Daemon:
         arguments: list[str] | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="daemon-"))
+        super().__init__()
         self.environment = environment
         self.public, self.admin_port = free_port(), free_port()
         if arguments is None:
@@ -69,7 +66,6 @@ class Daemon:
             file.write_text(configuration(redis, stores, self.public, self.admin_port, extra))
             arguments = ["--config", str(file)]
         self.arguments = arguments
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -91,14 +87,11 @@ class Daemon:
                 # Its own, as a shell gives to each command: a Ctrl-C is sent to all of it.
                 process_group=0,
             )
-        deadline = time.monotonic() + 20
-        while wait and not self.ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the daemon did not start:\n{self.log()}")
-            time.sleep(0.05)
+        if wait:
+            self.wait_until_it_answers(20)
         return self
 
-    def ready(self) -> bool:
+    def answers(self) -> bool:
         try:
             return bool(self.get_json("/-/health")["status"] == "ok")
         except OSError:
@@ -138,64 +131,9 @@ class Daemon:
         return self.get_json(f"/-/api/v1/backends/{name}")
 
     def psutil(self) -> psutil.Process:
-        return psutil.Process(self._running().pid)
-
-    def stop(self) -> int:
-        """SIGTERM; its exit status."""
-        return self._end(signal.SIGTERM)
+        return psutil.Process(self.running.pid)
 
     def interrupt(self) -> int:
         """SIGINT to the whole process group, as Ctrl-C at a terminal does; its exit status."""
-        os.killpg(self._running().pid, signal.SIGINT)
-        return self._wait()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._end(signal.SIGKILL)
-
-    def pause(self) -> None:
-        self._running().send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._running().send_signal(signal.SIGCONT)
-
-    def log(self) -> str:
-        path = self.directory / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self.process is not None, "not started"
-        return self.process
-
-    def _end(self, signal_number: int) -> int:
-        process = self._running()
-        process.send_signal(signal_number)
-        process.send_signal(signal.SIGCONT)
-        return self._wait()
-
-    def _wait(self) -> int:
-        process = self._running()
-        try:
-            status = process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            status = process.wait()
-        self.process = None
-        return status
+        os.killpg(self.running.pid, signal.SIGINT)
+        return self.end(signal.SIGCONT)

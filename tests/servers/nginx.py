@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
-import time
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from tests.servers.ports import free_port
+from tests.servers.process import ServerProcess
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "nginx-storage.conf"
 
@@ -26,7 +24,7 @@ def system_binary() -> str:
     return found
 
 
-class NginxServer:
+class NginxServer(ServerProcess):
     """
     nginx on a free port of 127.0.0.1; what it keeps is in a directory of its own, removed by ``close``.
 
@@ -36,6 +34,8 @@ class NginxServer:
     ``server`` block.
     """
 
+    log_name = "error.log"
+
     def __init__(
         self,
         *settings: str,
@@ -44,8 +44,8 @@ class NginxServer:
         listing: bool = True,
         daemon: bool = True,
     ) -> None:
+        super().__init__()
         self.binary = system_binary()
-        self.directory = Path(tempfile.mkdtemp(prefix="nginx-"))
         self.root = self.directory / "objects"
         self.uploads = self.directory / "uploads"
         self.port = free_port()
@@ -54,7 +54,6 @@ class NginxServer:
         self.listing = listing
         self.daemon = daemon
         self.settings = settings
-        self.process: subprocess.Popen[bytes] | None = None
         self.root.mkdir()
         self.uploads.mkdir()
 
@@ -62,7 +61,7 @@ class NginxServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> NginxServer:
+    def start(self) -> Self:
         """Start it and wait until it takes connections, with whatever objects it had."""
         configuration = self.directory / "nginx.conf"
         configuration.write_text(self.configuration())
@@ -73,11 +72,7 @@ class NginxServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.binary} did not start:\n{self.log()}")
-            time.sleep(0.01)
+        self.wait_until_it_answers()
         return self
 
     def configuration(self) -> str:
@@ -87,7 +82,7 @@ class NginxServer:
         if self.limit_rate is not None:
             extra.append(f"limit_rate {self.limit_rate};")
         sample = _replaced(sample, r"root   /srv/dragonbelly/objects;", f"root {self.root}; {' '.join(extra)}")
-        sample = _replaced(sample, r"/srv/dragonbelly/uploads", str(self.uploads))
+        sample = _replaced(sample, r"path /srv/dragonbelly/uploads;", f"path {self.uploads};")
         if self.secret is not None:
             sample = _replaced(sample, r"# (secure_link|if \(\$secure_link)", r"\1", count=4)
             sample = _replaced(sample, r"CHANGE-THIS-SECRET", self.secret)
@@ -112,31 +107,6 @@ http {{
 }}
 """
 
-    def stop(self) -> None:
-        """SIGTERM."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL: as when the machine fails."""
-        self._end(signal.SIGKILL)
-
-    def pause(self) -> None:
-        """SIGSTOP: it takes connections and answers nothing."""
-        self._running().send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._running().send_signal(signal.SIGCONT)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def close(self) -> None:
-        """End it, and leave nothing behind."""
-        if self.process is not None:
-            self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     def clear(self) -> None:
         """Remove all objects."""
         for entry in self.root.iterdir():
@@ -145,44 +115,17 @@ http {{
             else:
                 entry.unlink()
 
-    def log(self) -> str:
-        path = self.directory / "error.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
     def requests(self) -> list[str]:
         """The lines of the access log."""
         path = self.directory / "access.log"
         return path.read_text(errors="replace").splitlines() if path.exists() else []
 
-    def __enter__(self) -> NginxServer:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         except OSError:
             return False
         return True
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self.process is not None, "not started"
-        return self.process
-
-    def _end(self, signal_number: int) -> None:
-        process = self._running()
-        process.send_signal(signal.SIGCONT)
-        process.send_signal(signal_number)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self.process = None
 
 
 def _replaced(text: str, pattern: str, by: str, count: int = 1) -> str:
