@@ -397,3 +397,21 @@ def test_it_goes_on_after_a_failure_of_its_own(ward):
     ward.a.away = True
     ward.advance(2)
     assert ward.observed() is UNREACHABLE
+
+
+# --- writes ----------------------------------------------------------------------------------------------
+
+
+def test_one_that_takes_no_writes_gets_no_new_objects_for_a_while(ward):
+    for went_well in (False, False, True, False, False):
+        ward.health.wrote("a", went_well)
+        assert ward.observed() is UP, "a failure now and then is none of the server's"
+    ward.health.wrote("a", False)
+    assert ward.observed() is Observed.FULL
+    assert ward.cluster.view["a"].serves
+    assert not ward.cluster.view["a"].takes
+    ward.advance(FULL_FOR - 2)
+    assert ward.observed() is Observed.FULL, "a probe that goes well says nothing of writes"
+    ward.advance(4)
+    assert ward.observed() is UP
+    ward.health.wrote("unknown", False)

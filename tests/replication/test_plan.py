@@ -272,6 +272,16 @@ def test_the_dead_are_not_asked_to_remove():
     assert states(after.versions[0]) == {"b": "good"}
     after, left = advanced(over, view("a:dead", "b:dead"))
     assert (after.versions, left) == ((), Plan())
+    # At once, whatever may still read or come there: until then the server cannot be used again.
+    young = record(version(1, V.DELETED, "a:good", "b:good", since=NOW))
+    after, left = advanced(young, view("a:dead", "b"))
+    assert (states(after.versions[0]), left.steps) == ({"b": "good"}, ())
+    coming = record(version(1, V.UPLOADING, "a:missing", "b:missing", upload=upload(deadline=NOW + 60)))
+    after, _ = advanced(coming, view("a:dead", "b"))
+    assert states(after.versions[0]) == {"b": "missing"}
+    former = record(live("b:good", "c:missing", number=2), version(1, V.SUPERSEDED, "a:good", since=LONG_AGO))
+    after, _ = advanced(former, view("a:dead", "b", "c"))
+    assert after.version(vid(1)) is None
     # Nobody knows a server of that name: it may come back.
     _, left = advanced(over, view("b"))
     assert left.waits

@@ -74,6 +74,18 @@ class TestBackends:
         assert world.daemon.cluster.view["s2"].state is BackendState[state.upper()]
         assert say(world, "s2", "alive").json["state"] == "alive"
 
+    def test_one_that_is_dead_is_alive_again_when_all_is_written_off(self, world: World) -> None:
+        held, other = stored(world)
+        assert say(world, held, "dead").status == 200
+        refused = say(world, held, "alive")
+        assert is_problem(refused, 409)
+        assert "1 objects to go" in refused.json["detail"]
+        for _ in range(3):
+            world.replicate(5)
+        assert get(world, f"backends/{held}")["objects"] == 0
+        assert say(world, held, "alive").json["state"] == "alive"
+        assert world.download("a") == b"hello"
+
     def test_drained(self, world: World) -> None:
         held, other = stored(world)
         assert say(world, held, "drain").json["drained"] is False

@@ -789,3 +789,22 @@ class TestStoreAway:
         world.clock.advance(10)
         assert world.daemon.cluster.view == view
         assert all(backend.state is BackendState.ALIVE for backend in view.values())
+
+
+def test_a_refused_upload_says_why(world: World) -> None:
+    said = world.ask("PUT", "/a", None, b"hello")
+    world.upload(said.location, b"hell")
+    refused = world.ask("GET", "/a")
+    assert refused.status == 404
+    [upload] = refused.json["uploads"]
+    assert (upload["upload"], upload["state"]) == (said.headers["dragonbelly-upload"], "abandoned")
+    assert upload["reason"] == "size"
+    assert world.metric("uploads_total", outcome="size") == 1
+    world.put("a", b"hello")
+    assert world.download("a") == b"hello"
+    assert world.metric("uploads_total", outcome="verified") == 1
+
+
+def test_a_time_that_has_passed_is_no_expiry(world: World) -> None:
+    said = world.ask("PUT", "/a", {"Dragonbelly-Expires": "2001-01-01T00:00:00Z"}, b"hello")
+    assert (said.status, said.json["field"]) == (422, "expires")
