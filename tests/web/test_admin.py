@@ -75,7 +75,7 @@ class TestBackends:
         assert say(world, "s2", "alive").json["state"] == "alive"
 
     def test_one_that_is_dead_is_alive_again_when_all_is_written_off(self, world: World) -> None:
-        held, other = stored(world)
+        held, _ = stored(world)
         assert say(world, held, "dead").status == 200
         refused = say(world, held, "alive")
         assert is_problem(refused, 409)
