@@ -15,7 +15,8 @@ from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, BackendView, Use
 from dragonbelly.web.announced import rfc3339
-from dragonbelly.web.api import PREFIX, decode
+from dragonbelly.web.api import PREFIX
+from dragonbelly.web.asked import decode
 from dragonbelly.web.message import Answer, Question, json_answer
 
 _BACKEND = f"{PREFIX}backends/".encode()
