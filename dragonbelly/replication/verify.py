@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster
@@ -19,6 +19,9 @@ from dragonbelly.replication.copy import read_digest
 
 #: Bytes that are read at once, while a reader waits, to check a digest that the server cannot tell.
 READ_AT_ONCE = 8 * 1024 * 1024
+
+#: Uploads that are read at a time, whoever asks and however often.
+READERS = 4
 
 #: Answers about uploads that are remembered for the next reader.
 REMEMBERED = 10_000
@@ -43,6 +46,7 @@ class Verifier:
         self._health = health
         self._max_size = int(config.upload.max_size)
         self._clock = clock
+        self._readers = DeferredSemaphore(READERS)
         self._asking: dict[tuple[Path, str], list[Deferred[Seen]]] = {}
         self._answers: OrderedDict[str, float] = OrderedDict()
 
@@ -159,7 +163,11 @@ class Verifier:
                 return Seen(unread=True)
             backend = self._cluster.backend(replica.backend)
             try:
-                digest = await read_digest(backend, key_of(path, version, replica), md5=upload.md5 is not None)
+                digest = await self._readers.run(
+                    lambda: Deferred.fromCoroutine(
+                        read_digest(backend, key_of(path, version, replica), md5=upload.md5 is not None)
+                    )
+                )
             except BackendError as error:
                 self._health.doubt(replica.backend, error)
                 return Seen(unknown=True)

@@ -218,3 +218,15 @@ def test_the_memory_is_bounded(world, monkeypatch):
     for _ in range(6):
         glance(world, world.accept())
     assert len(world.daemon.verifier._answers) == 3
+
+
+def test_so_many_are_read_at_a_time(world):
+    version = world.accept(sha256=sha256(DATA).digest())
+    world.send(version)
+    server = backend(world, version)
+    server.hold("read")
+    looks = [begun(world.daemon.verifier.look(PATH, version)) for _ in range(verify.READERS + 2)]
+    assert len(server.asked("read")) == verify.READERS
+    server.release("read")
+    assert [seen[0].event.sha256 for _, seen in looks] == [sha256(DATA).digest()] * len(looks)
+    assert len(server.asked("read")) == len(looks)
