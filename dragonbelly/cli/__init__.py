@@ -66,5 +66,4 @@ def summary(config: Config) -> list[str]:
         lines.append(f"policy   {name}: {policy.kind}, {shown}")
     for b in config.backends.values():
         lines.append(f"backend  {b.name}: {b.kind} on host {b.host}, zone {b.zone}, weight {b.weight:g}")
-    lines.append(f"places   {config.fingerprint()}")
     return lines
