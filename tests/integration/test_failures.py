@@ -89,7 +89,7 @@ def test_a_corrupt_copy_is_no_source() -> None:
 
 def test_a_storage_that_is_not_mounted_is_not_taken_for_empty() -> None:
     with Site() as site:
-        files = fill(site, 5)
+        files = fill(site, 20)  # some of them are there, whatever the hash says
         store = site.stores["one"]
         away = store.root.rename(store.directory / "away")
         store.root.mkdir()
