@@ -66,7 +66,7 @@ class Embedded(Service):
             self._redis = PrivateRedis(self._reactor, binary, self._directory / "redis")
             config = loads(self._settings(urls, self._redis.url), "the embedded configuration")
             daemon = make_daemon(self._reactor, config)
-            daemon.opened = self._greet  # type: ignore[method-assign]
+            daemon.on_open = self._greet
             self._daemon = Listening(self._reactor, daemon, (self._public,), (self._admin,), self._options)
             self._daemon.privilegedStartService()
             self._redis.startService()

@@ -225,6 +225,11 @@ class BackendView(msgspec.Struct, frozen=True):
         return self.observed is Observed.UP and self.state is BackendState.ALIVE
 
     @property
+    def sure(self) -> bool:
+        """Whether what is held there is held without the hope that an unreachable server comes back."""
+        return self.state is BackendState.DOWN or self.observed is not Observed.UNREACHABLE
+
+    @property
     def counts(self) -> bool:
         """
         Whether a good replica there is one of the copies owed.
@@ -234,7 +239,7 @@ class BackendView(msgspec.Struct, frozen=True):
         """
         if self.state in (BackendState.DRAIN, BackendState.DEAD):
             return False
-        return self.state is BackendState.DOWN or self.observed is not Observed.UNREACHABLE or self.patient
+        return self.sure or self.patient
 
 
 #: The backends by name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,8 @@ class Daemon(MultiService):
         self.public_site = make_site(self._public, reactor, config.http.idle)
         self.admin_site = make_site(self._admin, reactor, config.http.idle)
         self._opening: Deferred[None] | None = None
+        #: Called when files can be served.
+        self.on_open: Callable[[], None] = lambda: None
         for doubt in doubts(config):
             self._log.warn("{file}: {doubt}", file=config.filename, doubt=doubt)
 
@@ -163,7 +166,7 @@ class Daemon(MultiService):
             part.setServiceParent(self)
         self._public.open = self._admin.open = True
         self._log.info("Dragonbelly {version} is open", version=__version__)
-        self.opened()
+        self.on_open()
 
     async def _compare_backends(self) -> None:
         for name, used in sorted((await self.store.use()).items()):
@@ -175,9 +178,6 @@ class Daemon(MultiService):
                     name=name,
                     file=self.config.filename,
                 )
-
-    def opened(self) -> None:
-        """Called once, when files can be served; for who waits for it."""
 
     async def _wait_for_store(self) -> None:
         said = ""

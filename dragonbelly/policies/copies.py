@@ -15,7 +15,7 @@ import msgspec
 from zope.interface import implementer
 
 from dragonbelly.interfaces import IReplicationPolicy, IReplicationPolicyFactory
-from dragonbelly.model import BackendState, BackendView, ClusterView, Demand, Observed, Placement
+from dragonbelly.model import BackendState, BackendView, ClusterView, Demand, Placement
 from dragonbelly.policies.ranking import has_room, score
 
 Level = Literal["host", "zone"]
@@ -55,7 +55,7 @@ class CopiesPolicy:
         ]
         zones = len({b.zone for b in room}) if "zone" in self._levels else 0
         enough = len(kept) == owed and spread.zones >= min(owed, zones)
-        surplus = enough and all(map(_is_sure, kept))
+        surplus = enough and all(backend.counts and backend.sure for backend in kept)
 
         # What is missing: copies that are under way, then new ones.
         awaited = [cluster[name] for name in pending - demand.avoid if name in cluster]
@@ -132,16 +132,9 @@ def _is_away(backend: BackendView) -> bool:
     return not backend.counts and _stays(backend)
 
 
-def _is_sure(backend: BackendView) -> bool:
-    """Whether a copy there counts without the hope that an unreachable server comes back."""
-    return backend.counts and (
-        backend.state is BackendState.DOWN or backend.observed is not Observed.UNREACHABLE
-    )
-
-
 def _doubt(backend: BackendView) -> tuple[bool, bool, bool]:
     """What speaks against keeping a copy there when there are too many, the worst first."""
-    return not _is_sure(backend), not backend.serves, backend.state is BackendState.READONLY
+    return not (backend.counts and backend.sure), not backend.serves, backend.state is BackendState.READONLY
 
 
 def _can_drop(backend: BackendView) -> bool:

@@ -27,10 +27,8 @@ from dragonbelly.lifecycle import (
 )
 from dragonbelly.model import (
     BackendState,
-    BackendView,
     ClusterView,
     Demand,
-    Observed,
     Placement,
     Record,
     Replica,
@@ -224,10 +222,7 @@ def _plan_live(
         return False
 
     good = version.in_state(R.GOOD)
-    placement = policy.place(
-        demand(version, avoid),
-        cluster,
-    )
+    placement = policy.place(demand(version, avoid), cluster)
     if (record.thin_since is not None) is placement.enough:
         draft.moves.append(Thin(now, not placement.enough))
 
@@ -320,14 +315,7 @@ def _counted(replicas: tuple[Replica, ...], cluster: ClusterView) -> int:
 
 
 def _sure(replicas: tuple[Replica, ...], cluster: ClusterView) -> tuple[Replica, ...]:
-    """Those that are held without the hope that an unreachable server comes back."""
-
-    def sure(backend: BackendView | None) -> bool:
-        return backend is not None and (
-            backend.state is BackendState.DOWN or backend.observed is not Observed.UNREACHABLE
-        )
-
-    return tuple(r for r in replicas if sure(cluster.get(r.backend)))
+    return tuple(r for r in replicas if r.backend in cluster and cluster[r.backend].sure)
 
 
 def _drops(
@@ -359,9 +347,9 @@ def _bad(now: int, version: Version) -> Iterator[Event]:
 
 def _sources(version: Version, cluster: ClusterView) -> tuple[str, ...]:
     """Where to copy from: good replicas before leaving ones."""
-
-    def reachable(replica: Replica) -> bool:
-        backend: BackendView | None = cluster.get(replica.backend)
-        return backend is not None and backend.reachable
-
-    return tuple(r.backend for state in (R.GOOD, R.LEAVING) for r in version.in_state(state) if reachable(r))
+    return tuple(
+        replica.backend
+        for state in (R.GOOD, R.LEAVING)
+        for replica in version.in_state(state)
+        if replica.backend in cluster and cluster[replica.backend].reachable
+    )
