@@ -6,9 +6,6 @@ Everything but reading a public node is signed with the secret that the node has
 
 from __future__ import annotations
 
-import binascii
-import re
-from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,6 +18,7 @@ from zope.interface import implementer
 
 from dragonbelly.backends.http import Answer, HttpServer, base_of, quoted
 from dragonbelly.backends.secure_link import steady_expiry
+from dragonbelly.digests import of_repr_digest
 from dragonbelly.errors import BackendUnavailable, ConfigError, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
@@ -32,8 +30,6 @@ from dragonbelly.units import Interval
 
 #: Keys that are asked for at a time.
 PAGE = 1000
-
-_SHA256 = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):")
 
 T = TypeVar("T")
 
@@ -184,10 +180,8 @@ def _content_type(text: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _sha256(field: str | None) -> bytes | None:
-    """The digest in a ``Repr-Digest``, RFC 9530 section 3; None if there is none."""
-    if field is None or (match := _SHA256.search(field)) is None:
-        return None
+    """The digest in a ``Repr-Digest``; None if there is none that could be one."""
     try:
-        return b64decode(match[1], validate=True)
-    except binascii.Error:
+        return None if field is None else of_repr_digest(field)
+    except ValueError:
         return None

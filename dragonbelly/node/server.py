@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from twisted.web.http import NO_BODY_CODES, RESPONSES, HTTPFactory, datetimeToSt
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
 
+from dragonbelly.digests import repr_digest
 from dragonbelly.errors import BadRequest, ClientError, MethodNotAllowed, NotFound
 from dragonbelly.node import media
 from dragonbelly.node.conditions import select
@@ -185,7 +185,7 @@ class NodeRequest(Request):
             self.setHeader(b"Last-Modified", datetimeToString(found.modified))
             self.setHeader(b"Accept-Ranges", b"bytes")
             if found.sha256 is not None:
-                self.setHeader(b"Repr-Digest", repr_digest(found.sha256))
+                self.setHeader(b"Repr-Digest", repr_digest(found.sha256).encode())
             if part.status == 206:
                 last = part.start + part.length - 1
                 self.setHeader(b"Content-Range", b"bytes %d-%d/%d" % (part.start, last, found.size))
@@ -212,7 +212,7 @@ class NodeRequest(Request):
         content_type = media.acceptable(self.header("content-type"))
         # Goes on when the client leaves: what was received whole is kept.
         new = await self._node.in_thread(lambda: store.publish(incoming, key, content_type))
-        self.setHeader(b"Repr-Digest", repr_digest(incoming.sha256))
+        self.setHeader(b"Repr-Digest", repr_digest(incoming.sha256).encode())
         self._answer(201 if new else 204)
 
     async def _keys(self) -> None:
@@ -244,8 +244,3 @@ class NodeRequest(Request):
         if content_type and status not in NO_BODY_CODES:
             self.setHeader(b"Content-Type", content_type.encode("latin-1"))
             self.setHeader(b"X-Content-Type-Options", b"nosniff")
-
-
-def repr_digest(sha256: bytes) -> bytes:
-    """The header's value, RFC 9530 section 3."""
-    return b"sha-256=:%b:" % b64encode(sha256)

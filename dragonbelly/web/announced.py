@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from dragonbelly.digests import from_base64, of_repr_digest
 from dragonbelly.errors import BadField, BadRequest, LengthRequired
 from dragonbelly.ledger import Announced
 from dragonbelly.model import Terms
@@ -129,23 +129,11 @@ def content_type(text: str | None) -> str | None:
 
 
 def repr_digest(text: str | None) -> bytes | None:
-    """The SHA-256 of a ``Repr-Digest`` (RFC 9530); other algorithms in it are ignored, as the RFC says."""
-    if text is None:
-        return None
-    for member in text.split(","):
-        algorithm, _, value = member.partition("=")
-        if algorithm.strip() == "sha-256":
-            return _base64(_between_colons(value.strip()), 32, "Repr-Digest", "sha256")
-    return None
-
-
-def _between_colons(value: str) -> str:
-    """The base64 of a byte sequence (RFC 8941 section 3.3.5); empty, which no digest is, if it is none."""
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == ":" else ""
-
-
-def show_digest(sha256: bytes) -> str:
-    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
+    """The SHA-256 of a ``Repr-Digest``, None if it has none.  :raises BadField: it has a malformed one."""
+    try:
+        return None if text is None else of_repr_digest(text)
+    except ValueError:
+        raise BadField("Repr-Digest: 32 bytes in base64 were expected", field="sha256") from None
 
 
 def sha256_hex(text: str | None) -> bytes | None:
@@ -158,17 +146,10 @@ def sha256_hex(text: str | None) -> bytes | None:
 
 
 def _md5(text: str | None) -> bytes | None:
-    return None if text is None else _base64(text, 16, "Content-MD5", "md5")
-
-
-def _base64(text: str, size: int, header: str, field: str) -> bytes:
     try:
-        value = base64.b64decode(text, validate=True)
+        return None if text is None else from_base64(text, 16)
     except ValueError:
-        value = b""
-    if len(value) != size:
-        raise BadField(f"{header}: {size} bytes in base64 were expected", field=field)
-    return value
+        raise BadField("Content-MD5: 16 bytes in base64 were expected", field="md5") from None
 
 
 def _create_only(text: str | None) -> bool:

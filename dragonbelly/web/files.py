@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dragonbelly.cluster.choose import Choice, choose
 from dragonbelly.config.values import Config
+from dragonbelly.digests import repr_digest
 from dragonbelly.errors import MethodNotAllowed, NoBackend, NotFound, StateUnavailable, UnknownDomain
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.keys import key_of
@@ -155,7 +156,7 @@ class Files:
             ("Cache-Control", self._cache_control),
         ]
         if version.sha256 is not None:
-            headers.append(("Repr-Digest", announced.show_digest(version.sha256)))
+            headers.append(("Repr-Digest", repr_digest(version.sha256)))
         if choice.others:
             links = [f"<{self.url(path, version, replica)}>; rel=duplicate" for replica in choice.others]
             headers.append(("Link", ", ".join(links)))  # RFC 6249

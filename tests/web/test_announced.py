@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dragonbelly.digests import repr_digest
 from dragonbelly.errors import BadField, BadRequest, ClientError, LengthRequired
 from dragonbelly.ledger import Announced
 from dragonbelly.model import Terms
@@ -119,7 +120,7 @@ def test_any_digest_is_read_refused_or_none_of_ours(text: str) -> None:
     except BadField:
         assert "sha-256" in text
     else:
-        assert found is None or announced.repr_digest(announced.show_digest(found)) == found
+        assert found is None or announced.repr_digest(repr_digest(found)) == found
 
 
 @pytest.mark.parametrize("text", ["", "AAAA", MD5.hex(), b64(MD5) + "=", "\xe9", b64(DIGEST)])
