@@ -17,11 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly.backends.http import Answer, HttpServer, base_of, quoted
+from dragonbelly.backends.http import Answer, HttpBackend, quoted
 from dragonbelly.backends.listing import PROPFIND, Entry, of_autoindex, of_propfind
 from dragonbelly.backends.secure_link import signed, steady_expiry
 from dragonbelly.bodies import BytesBody
-from dragonbelly.errors import BackendRefused, BackendUnavailable, ConfigError, NoSuchObject
+from dragonbelly.errors import BackendRefused, BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.keys import looks_like_mark
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
@@ -45,28 +45,12 @@ class DavOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @implementer(IBackend)
-class DavBackend:
+class DavBackend(HttpBackend):
     """:raises ConfigError: a URL is none."""
 
-    def __init__(
-        self,
-        name: str,
-        options: DavOptions,
-        reactor: Any,
-        *,
-        timeout: float = 10.0,
-        idle_timeout: float = 30.0,
-    ) -> None:
-        self.name = name
+    def __init__(self, name: str, options: DavOptions, reactor: Any, **timeouts: float) -> None:
+        super().__init__(name, reactor, options.url, options.internal_url, **timeouts)
         self._options = options
-        self._reactor = reactor
-        try:
-            self._public = base_of(options.url).url
-            self._server = HttpServer(
-                reactor, options.internal_url or options.url, timeout=timeout, idle_timeout=idle_timeout
-            )
-        except ValueError as error:
-            raise ConfigError(f"backend {name}: {error}") from None
 
     def download_url(self, key: str, expires: int | None = None) -> str:
         if expires is None:
@@ -117,9 +101,6 @@ class DavBackend:
                     pending.append(key)
                 else:
                     yield StoredKey(key, entry.size)
-
-    def close(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._server.close())
 
     async def _stat(self, key: str) -> ObjectStat:
         answer = await self._request("HEAD", key)

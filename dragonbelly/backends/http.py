@@ -39,6 +39,7 @@ from dragonbelly.errors import (
     BackendFull,
     BackendRefused,
     BackendUnavailable,
+    ConfigError,
     NoSuchObject,
 )
 
@@ -275,3 +276,33 @@ def _refusal(what: str, answer: Answer) -> BackendError:
     if 400 <= status < 500 and status not in _PASSING:
         return BackendRefused(text)
     return BackendUnavailable(text)
+
+
+class HttpBackend:
+    """
+    A backend that is one HTTP server: clients are sent to ``url``, the daemon itself goes to ``internal_url``
+    if that is another.  The times are those of ``HttpServer``.
+
+    :raises ConfigError: a URL is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reactor: Any,
+        url: str,
+        internal_url: str | None,
+        *,
+        timeout: float = 10.0,
+        idle_timeout: float = 30.0,
+    ) -> None:
+        self.name = name
+        self._reactor = reactor
+        try:
+            self._public = base_of(url).url
+            self._server = HttpServer(reactor, internal_url or url, timeout=timeout, idle_timeout=idle_timeout)
+        except ValueError as error:
+            raise ConfigError(f"backend {name}: {error}") from None
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._server.close())

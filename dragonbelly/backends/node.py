@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly.backends.http import Answer, HttpServer, base_of, quoted
+from dragonbelly.backends.http import Answer, HttpBackend, quoted
 from dragonbelly.backends.secure_link import steady_expiry
 from dragonbelly.digests import of_repr_digest
 from dragonbelly.errors import BackendUnavailable, ConfigError, NoSuchObject
@@ -51,28 +51,15 @@ class NodeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @implementer(IBackend)
-class NodeBackend:
+class NodeBackend(HttpBackend):
     """:raises ConfigError: a URL is none, or there is no secret."""
 
-    def __init__(
-        self,
-        name: str,
-        options: NodeOptions,
-        reactor: Any,
-        *,
-        timeout: float = 10.0,
-        idle_timeout: float = 30.0,
-    ) -> None:
-        self.name = name
+    def __init__(self, name: str, options: NodeOptions, reactor: Any, **timeouts: float) -> None:
+        super().__init__(name, reactor, options.url, options.internal_url, **timeouts)
         self._options = options
-        self._reactor = reactor
         try:
             self._secret = _secret(options)
-            self._public = base_of(options.url).url
-            self._server = HttpServer(
-                reactor, options.internal_url or options.url, timeout=timeout, idle_timeout=idle_timeout
-            )
-        except (ValueError, ConfigError) as error:
+        except ConfigError as error:
             raise ConfigError(f"backend {name}: {error}") from None
 
     def download_url(self, key: str, expires: int | None = None) -> str:
@@ -134,9 +121,6 @@ class NodeBackend:
             for stored in page.keys:
                 yield stored
             after = page.next
-
-    def close(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._server.close())
 
     async def _ask(self, method: str, key: str, expect: int = 200, query: str = "") -> Answer:
         # Always signed: a node that is private though we believe it is not must not look broken.
