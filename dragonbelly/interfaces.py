@@ -150,13 +150,17 @@ class Claim(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """``thin_since`` is the oldest thin file's time, unix s; ``overdue`` the paths due now, of ``queued``."""
+    """
+    ``thin_since`` is the oldest thin file's time, unix s; ``overdue`` the paths due now, of ``queued``;
+    ``damaged`` the files of which no good copy is known any more.
+    """
 
     files: int
     queued: int
     overdue: int
     thin: int
     thin_since: int | None
+    damaged: int = 0
 
 
 class IStateStore(Interface):
@@ -167,6 +171,9 @@ class IStateStore(Interface):
     """
 
     partitions: int = Attribute("How many partitions the paths are spread over.")
+    run: str = Attribute(
+        "Which run of which server answers: another one may have lost the last writes.  Empty while none does."
+    )
     identity: str = Attribute(
         "Tells this store from any other, one that was emptied included; known once it is ready.  A store that "
         "is not any more the one it was when it was ready does not answer."
@@ -218,6 +225,9 @@ class IStateStore(Interface):
     def waiting(cursor: str | None, limit: int) -> Deferred[tuple[list[Path], str | None]]:
         """The same for the paths that have a due time, or are thin."""
 
+    def damaged(limit: int) -> Deferred[list[Path]]:
+        """Up to ``limit`` of the files of which no good copy is known any more, in no order."""
+
     def page(domain: str, prefix: str, after: str, limit: int) -> Deferred[list[str]]:
         """Up to ``limit`` names of live files that start with ``prefix`` and come after ``after``, sorted."""
 
@@ -236,6 +246,14 @@ class IStateStore(Interface):
 
     def set_meta(field: str, old: str | None, new: str) -> Deferred[bool]:
         """Set if it is still ``old``: whether it was."""
+
+    def confirm() -> Deferred[None]:
+        """
+        Fires when everything that this store has answered so far is as safe as a commit is: for an answer that
+        rests on a record which somebody else may have written.
+
+        :raises StateUnavailable: it is not, or nobody knows.
+        """
 
     def close() -> Deferred[None]: ...
 

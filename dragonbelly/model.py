@@ -156,6 +156,12 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
         return None
 
     @property
+    def damaged(self) -> bool:
+        """Whether something is live and no copy of it is known to be good: every byte is kept then."""
+        live = self.live
+        return live is not None and not live.in_state(ReplicaState.GOOD, ReplicaState.LEAVING)
+
+    @property
     def pending(self) -> tuple[Version, ...]:
         """The uploads that were accepted after the live version and may replace it, newest first."""
         newer: list[Version] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -104,12 +104,24 @@ class Daemon(MultiService):
     """
     Everything but the listeners: it opens when the store answers and every backend was looked at once, and
     until then every request is answered with 503.
+
+    ``reactor`` is all that it knows of time, ``random`` all that it leaves to chance: a simulation hands in its
+    own.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, config: Config, store: IStateStore, metrics: Metrics, name: str) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        store: IStateStore,
+        metrics: Metrics,
+        name: str,
+        random: Random | None = None,
+    ) -> None:
         super().__init__()
+        self._random = random = random or SystemRandom()
         self._reactor = reactor
         self._metrics = metrics
         self.config = config
@@ -217,7 +229,7 @@ class Daemon(MultiService):
     # --- what the parts tell each other
 
     def _make_id(self, now: float) -> str:
-        return ulid(now, secrets.randbits)
+        return ulid(now, self._random.getrandbits)
 
     async def _expected(self, backend: str) -> bool:
         use = (await self.store.use()).get(backend)

@@ -79,6 +79,7 @@ class Entry(NamedTuple):
     value: bytes
     listed: bool
     thin_since: int | None
+    damaged: bool
     use: dict[str, Use]
 
 
@@ -97,5 +98,6 @@ def entry(path: Path, old: bytes, new: Record | None) -> Entry:
         value=value,
         listed=kept is not None and kept.live is not None,
         thin_since=kept.thin_since if kept else None,
+        damaged=kept is not None and kept.damaged,
         use=add(footprint(kept), footprint(decode(path, old)), sign=-1),
     )

@@ -44,6 +44,9 @@ class Keys:
     def thin(self, q: int) -> str:
         return f"{self.prefix}:{{{q}}}:thin"
 
+    def damaged(self, q: int) -> str:
+        return f"{self.prefix}:{{{q}}}:damaged"
+
     def use(self, q: int) -> str:
         return f"{self.prefix}:{{{q}}}:use"
 

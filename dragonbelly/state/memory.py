@@ -43,10 +43,12 @@ class MemoryStore:
     def __init__(self, clock: IReactorTime, partitions: int = 64) -> None:
         self.partitions = partitions
         self.identity = "memory"
+        self.run = "1"
         self.records: dict[str, bytes] = {}
         self._clock = clock
         self._listed: set[str] = set()
         self._thin: dict[str, int] = {}
+        self._damaged: set[str] = set()
         self._due: dict[str, _Due] = {}
         self._use: dict[str, Use] = {}
         self._backends: dict[str, BackendState] = {}
@@ -87,6 +89,7 @@ class MemoryStore:
             self._thin.pop(member, None)
         else:
             self._thin[member] = entry.thin_since
+        (self._damaged.add if entry.damaged else self._damaged.discard)(member)
         self._use = accounts.add(self._use, entry.use)
         if due is not None:
             self._move(member, self._clock.seconds() + due)
@@ -130,6 +133,10 @@ class MemoryStore:
         return _some({*self._due, *self._thin}, cursor, limit)
 
     @fires
+    async def damaged(self, limit: int) -> list[Path]:
+        return [Path.of_member(member) for member in sorted(self._damaged)[: max(0, limit)]]
+
+    @fires
     async def page(self, domain: str, prefix: str, after: str, limit: int) -> list[str]:
         start, past = Path(domain, prefix).member, Path(domain, after).member
         # Code points sort as their UTF-8 bytes do.
@@ -148,6 +155,7 @@ class MemoryStore:
             overdue=len(self._overdue()),
             thin=len(self._thin),
             thin_since=min(self._thin.values(), default=None),
+            damaged=len(self._damaged),
         )
 
     @fires
@@ -168,6 +176,10 @@ class MemoryStore:
             return False
         self._meta[field] = new
         return True
+
+    @fires
+    async def confirm(self) -> None:
+        return None
 
     @fires
     async def close(self) -> None:

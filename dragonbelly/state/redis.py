@@ -82,6 +82,10 @@ class RedisStore:
             reactor, address, endpoint(reactor, address), reply_timeout=reply_timeout, observe=observe
         )
 
+    @property
+    def run(self) -> str:
+        return self._redis.run_id
+
     @fires
     async def ready(self) -> None:
         await self._redis.connected()
@@ -123,13 +127,14 @@ class RedisStore:
         keys, q = self._keys, self._keys.partition(path)
         reply = await self._redis.script(
             COMMIT,
-            (keys.record(path), keys.ls(q), keys.due(q), keys.thin(q), keys.use(q)),
+            (keys.record(path), keys.ls(q), keys.due(q), keys.thin(q), keys.damaged(q), keys.use(q)),
             (
                 old.token,
                 entry.value,
                 path.member,
                 int(entry.listed),
                 "" if entry.thin_since is None else entry.thin_since,
+                int(entry.damaged),
                 _seconds(due),
                 *_use_changes(entry.use),
             ),
@@ -212,6 +217,14 @@ class RedisStore:
         return ":".join([run, *map(str, numbers)])
 
     @fires
+    async def damaged(self, limit: int) -> list[Path]:
+        share = max(0, limit)
+        replies = await self._redis.batch(
+            [("SRANDMEMBER", self._keys.damaged(q), share) for q in range(self.partitions)]
+        )
+        return sorted({_path(member) for reply in replies for member in reply})[:share]
+
+    @fires
     async def page(self, domain: str, prefix: str, after: str, limit: int) -> list[str]:
         start = Path(domain, prefix).member.encode()
         past = Path(domain, after).member.encode()
@@ -257,17 +270,19 @@ class RedisStore:
                 *[("ZCARD", keys.due(q)) for q in each],
                 *[("ZCOUNT", keys.due(q), "-inf", now) for q in each],
                 *[("ZCARD", keys.thin(q)) for q in each],
+                *[("SCARD", keys.damaged(q)) for q in each],
                 *[("ZRANGE", keys.thin(q), 0, 0, "WITHSCORES") for q in each],
             ]
         )
         n = self.partitions
-        oldest = [float(reply[1]) for reply in replies[4 * n :] if reply]
+        oldest = [float(reply[1]) for reply in replies[5 * n :] if reply]
         return Counts(
             files=sum(replies[:n]),
             queued=sum(replies[n : 2 * n]),
             overdue=sum(replies[2 * n : 3 * n]),
             thin=sum(replies[3 * n : 4 * n]),
             thin_since=int(min(oldest)) if oldest else None,
+            damaged=sum(replies[4 * n : 5 * n]),
         )
 
     # --- what persons and daemons set ----------------------------------------------------------------------
@@ -299,6 +314,10 @@ class RedisStore:
     async def set_meta(self, field: str, old: str | None, new: str) -> bool:
         values = (field, new) if old is None else (field, new, old)
         return bool(await self._redis.script(SET_META, (self._keys.meta,), values) == 1)
+
+    @fires
+    async def confirm(self) -> None:
+        return None
 
     @fires
     async def close(self) -> None:

@@ -357,7 +357,7 @@ class StateStoreContract:
         assert await store.settle(claim, None)
         assert not await store.settle(claim, None)
         assert not await store.settle(claim, 0.0)
-        assert await store.counts() == Counts(1, 0, 0, 0, None)
+        assert (await store.counts())[:5] == (1, 0, 0, 0, None)
 
     @_on_store
     async def test_settle_of_what_moved_meanwhile(self, store: IStateStore) -> None:
@@ -566,9 +566,35 @@ class StateStoreContract:
         two = await put(store, Path("media", "2"), record(thin=1_700_000_100), due=1000.0)
         await put(store, Path("media", "3"), record(VersionState.UPLOADING, thin=1_700_000_200), due=1000.0)
         await put(store, Path("media", "4"), record())
-        assert await store.counts() == Counts(3, 3, 1, 3, 1_700_000_100)
+        assert await store.counts() == Counts(3, 3, 1, 3, 1_700_000_100, damaged=3)
         await store.commit(Path("media", "2"), two, record(), None)
-        assert await store.counts() == Counts(3, 3, 1, 2, 1_700_000_200)
+        assert await store.counts() == Counts(3, 3, 1, 2, 1_700_000_200, damaged=3)
+
+    @_on_store
+    async def test_damaged(self, store: IStateStore) -> None:
+        """A live version without a good copy, for as long as that is so."""
+        assert await store.damaged(10) == []
+        lost = record(VersionState.LIVE, Replica("a", ReplicaState.LOST))
+        paths = [Path("media", str(n)) for n in range(3)]
+        snapshots = [await put(store, path, lost) for path in paths]
+        for state in (ReplicaState.GOOD, ReplicaState.LEAVING):
+            await put(store, PHOTO, record(VersionState.LIVE, Replica("a", state)))
+        await put(store, Path("media", "uploading"), record(VersionState.UPLOADING))
+        assert sorted(await store.damaged(10)) == paths
+        assert len(await store.damaged(2)) == 2
+        assert (await store.counts()).damaged == 3
+        await store.commit(paths[0], snapshots[0], None, None)
+        await store.commit(
+            paths[1], snapshots[1], record(VersionState.LIVE, Replica("a", ReplicaState.GOOD)), None
+        )
+        assert await store.damaged(10) == paths[2:]
+        assert (await store.counts()).damaged == 1
+
+    @_on_store
+    async def test_a_run_has_a_name_and_answers_can_be_confirmed(self, store: IStateStore) -> None:
+        assert store.run
+        await put(store, PHOTO, record())
+        await store.confirm()
 
     # --- what persons and daemons set ----------------------------------------------------------------------
 

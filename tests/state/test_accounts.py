@@ -14,7 +14,7 @@ PATH = Path("media", "a")
 def test_nothing_is_stored_for_nothing() -> None:
     for nothing in (None, Record(), Record(thin_since=5)):
         assert accounts.encode(nothing) == accounts.ABSENT
-        assert accounts.entry(PATH, b"", nothing) == (b"", False, None, {})
+        assert accounts.entry(PATH, b"", nothing) == (b"", False, None, False, {})
     assert accounts.snapshot(PATH, b"") == (None, b"")
 
 

@@ -328,10 +328,10 @@ def test_out_of_memory(make_store: MakeStore, server: RedisServer) -> None:
     assert "OOM" in failure_of(lambda: store.commit(PATH, old, record(size=20), 0.0))
     assert recovered(store) == old
     assert reactor.run(store.use) == {"b": Use(10, 1)}
-    assert reactor.run(store.counts) == (1, 0, 0, 1, 5)
+    assert reactor.run(store.counts) == (1, 0, 0, 1, 5, 0)
     assert commit(store, None) == NOTHING
     assert reactor.run(store.use) == {}
-    assert reactor.run(store.counts) == (0, 0, 0, 0, None)
+    assert reactor.run(store.counts) == (0, 0, 0, 0, None, 0)
 
 
 def test_nothing_is_left_of_what_went(make_store: MakeStore, server: RedisServer) -> None:
