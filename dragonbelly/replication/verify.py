@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
 
 from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster
@@ -26,6 +26,10 @@ READERS = 4
 #: Answers about uploads that are remembered for the next reader.
 REMEMBERED = 10_000
 
+#: Seconds that readers wait for an answer about an upload: a storage server that does not answer must not hold
+#: up those of a file that others have too.
+GLANCE = 2.0
+
 
 class Seen(msgspec.Struct, frozen=True):
     """
@@ -38,6 +42,32 @@ class Seen(msgspec.Struct, frozen=True):
     unread: bool = False
 
 
+class _Question:
+    """A question under way, which goes on though those who asked leave."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self._waiting: list[Deferred[Seen]] = []
+        self._seen: Seen | None = None
+
+    async def answer(self, now: float, clock: IClock) -> Seen:
+        """The answer, or that nobody knows if it does not come in time."""
+        if self._seen is not None or now >= self._until:
+            return self._seen or Seen(unknown=True)
+        waiting: Deferred[Seen] = Deferred()
+        self._waiting.append(waiting)
+        try:
+            return await waiting.addTimeout(self._until - now, clock)
+        except TimeoutError:
+            return Seen(unknown=True)
+
+    def answered(self, seen: Seen) -> None:
+        self._seen = seen
+        for waiting in self._waiting:
+            if not waiting.called:
+                waiting.callback(seen)
+
+
 class Verifier:
     """Looks at the storage servers; commits nothing."""
 
@@ -47,7 +77,7 @@ class Verifier:
         self._max_size = int(config.upload.max_size)
         self._clock = clock
         self._readers = DeferredSemaphore(READERS)
-        self._asking: dict[tuple[Path, str], list[Deferred[Seen]]] = {}
+        self._asking: dict[tuple[Path, str], _Question] = {}
         self._answers: OrderedDict[str, float] = OrderedDict()
 
     async def look(
@@ -87,38 +117,25 @@ class Verifier:
     async def glance(self, path: Path, version: Version) -> Seen:
         """
         The same for a reader who waits: one question at a time per upload, the others wait for its answer; a
-        "not yet" is believed for a tenth of the upload's age, at most 1 s.
+        "not yet" is believed for a tenth of the upload's age, at most 1 s.  Nobody waits longer than ``GLANCE``.
         """
         now = self._clock.seconds()
         if now < self._answers.get(version.id, 0.0):
             return Seen()
         key = (path, version.id)
-        if (waiting := self._asking.get(key)) is not None:
-            answer: Deferred[Seen] = Deferred()
-            waiting.append(answer)
-            return await answer
-        self._asking[key] = waiting = []
-        asked = Deferred.fromCoroutine(self.look(path, version, read_at_most=READ_AT_ONCE))
+        question = self._asking.get(key)
+        if question is None:
+            question = self._asking[key] = _Question(now + GLANCE)
+            asked = Deferred.fromCoroutine(self.look(path, version, read_at_most=READ_AT_ONCE))
+            asked.addBoth(self._answered, key, version)
+        return await question.answer(now, self._clock)
 
-        # The reader who asked first may leave; the question goes on for the others.
-        def answered(result: object) -> object:
-            del self._asking[key]
-            seen = result if isinstance(result, Seen) else Seen(unknown=True)
-            if seen.event is None:
-                age = self._clock.seconds() - version.since
-                self._remember(version.id, self._clock.seconds() + min(1.0, max(0.0, age) / 10))
-            for one in waiting:
-                one.callback(seen)
-            return seen
-
-        asked.addBoth(answered)
-        if asked.called:
-            result = asked.result
-            assert isinstance(result, Seen)
-            return result
-        mine: Deferred[Seen] = Deferred()
-        waiting.append(mine)
-        return await mine
+    def _answered(self, result: object, key: tuple[Path, str], version: Version) -> None:
+        seen = result if isinstance(result, Seen) else Seen(unknown=True)
+        if seen.event is None:
+            now = self._clock.seconds()
+            self._remember(version.id, now + min(1.0, max(0.0, now - version.since) / 10))
+        self._asking.pop(key).answered(seen)
 
     def _remember(self, id: str, until: float) -> None:
         self._answers[id] = until
