@@ -43,6 +43,8 @@ class Pulse:
         self._successes = 0
         self._full_until = 0.0
         self._failed_writes = 0
+        self._short = False
+        self._refused = False
 
     def failed(self, now: float) -> None:
         self._successes = 0
@@ -57,6 +59,7 @@ class Pulse:
             if self._successes < self.needed:
                 return
             self.away_since = None
+        self._short = self._short or _is_full(space)
         full = now < self._full_until or _is_full(space)
         self.observed = Observed.FULL if full else Observed.UP
 
@@ -69,7 +72,20 @@ class Pulse:
         self.full(now)
         return was is Observed.UP
 
+    def has_room_again(self, wrote: bool) -> bool:
+        """
+        Whether there is proof of it, asked after a write that went well (``wrote``) or a probe: after a refusal
+        the one, after figures that said so the other.  That some time passed is none.
+        """
+        if wrote:
+            again, self._refused = self._refused, False
+        else:
+            again = self._short and self.observed is Observed.UP
+            self._short = self._short and not again
+        return again
+
     def full(self, now: float) -> None:
+        self._refused = True
         self._full_until = now + FULL_FOR
         if self.observed is Observed.UP:
             self.observed = Observed.FULL
@@ -93,7 +109,7 @@ class Health(TickingService):
     something does and the marker is gone, the storage is not the one we know (a disk that is not mounted
     answers 404 as politely as a full one), and the backend is away.
     ``on_impatience(name)`` is called when a backend was away for ``patience`` seconds, and
-    ``on_return(name, long)`` when one is back; ``long`` tells whether patience had ended.
+    ``on_return(name, long)`` when one is back, or takes files again; ``long`` tells whether patience had ended.
     """
 
     def __init__(
@@ -182,6 +198,9 @@ class Health(TickingService):
         if pulse is not None and pulse.write(self._clock.seconds(), went_well):
             self._log.warn("backend {name} takes no writes: left out for new files", name=name)
             self._tell(name, pulse, None)
+        elif pulse is not None and went_well and pulse.has_room_again(wrote=True):
+            self._log.info("backend {name} takes writes again", name=name)
+            self._on_return(name, False)
 
     async def _probe(self, name: str) -> None:
         pulse = self._pulses[name]
@@ -240,6 +259,9 @@ class Health(TickingService):
             long = name in self._impatient
             self._impatient.discard(name)
             self._on_return(name, long)
+        elif space is not None and pulse.has_room_again(wrote=False):
+            self._log.info("backend {name} has room again", name=name)
+            self._on_return(name, False)
 
 
 def _text(error: Exception) -> str:

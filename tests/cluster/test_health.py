@@ -246,7 +246,9 @@ def test_a_refusal_for_want_of_room_is_seen_at_once(ward):
     assert ward.observed() is FULL
     ward.advance(4)
     assert ward.observed() is UP
-    assert ward.said == [("full", "a")]
+    assert ward.said == [("full", "a")]  # no proof yet that it takes writes
+    ward.health.wrote("a", went_well=True)
+    assert ward.said == [("full", "a"), ("back", "a", False)]  # what waits for room is looked at again
 
 
 def test_use_that_fails_is_looked_into_at_once(ward):
