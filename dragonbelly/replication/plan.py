@@ -232,7 +232,11 @@ def _plan_live(
             draft.moves.append(Found(now, version.id, back.backend, back.generation))
             return False
         draft.moves.extend(Placed(now, version.id, name) for name in _free(placement.add, version, cluster))
-    draft.moves.extend(_drops(now, version, placement, cluster, avoid))
+    drops = tuple(_drops(now, version, placement, cluster, avoid))
+    draft.moves.extend(drops)
+    if placement.enough and not drops and len(good) > placement.owed and len(_sure(good, cluster)) < len(good):
+        # One too many, and none may go while a server is away: to be looked at when it is back.
+        draft.waits = True
     draft.moves.extend(_bad(now, version))
 
     sources = _sources(version, cluster)
@@ -249,8 +253,9 @@ def _plan_live(
                     continue
                 if now < replica.since + grace:
                     draft.at(replica.since + grace)
-                elif _counted(_sure(good, cluster), cluster) < placement.owed:
-                    # One that is away may never come back: what is left stays until it has.
+                elif _counted(_sure(good, cluster), cluster) < placement.owed or not _served(good, cluster):
+                    # One that is away may never come back, and one that was taken down is not read from: what
+                    # is left stays until it has.
                     draft.waits = True
                 else:
                     draft.moves.append(Condemned(now, version.id, replica.backend, replica.generation))
@@ -316,6 +321,11 @@ def _counted(replicas: tuple[Replica, ...], cluster: ClusterView) -> int:
 
 def _sure(replicas: tuple[Replica, ...], cluster: ClusterView) -> tuple[Replica, ...]:
     return tuple(r for r in replicas if r.backend in cluster and cluster[r.backend].sure)
+
+
+def _served(replicas: tuple[Replica, ...], cluster: ClusterView) -> bool:
+    """Whether readers can be sent to one of these."""
+    return any(r.backend in cluster and cluster[r.backend].serves for r in replicas)
 
 
 def _drops(
