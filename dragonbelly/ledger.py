@@ -170,22 +170,28 @@ class Ledger:
         id = self._make_id(self._clock.seconds())
         upload = self._config.upload
         deadline = int(self.now + upload.lapse + (announced.size or 0) / upload.min_rate) + 1
-        accepted = Accepted(
-            self.now,
-            id,
-            self._targets(path, id, announced),
-            Upload(
-                deadline,
-                announced.size,
-                announced.sha256,
-                announced.md5,
-                announced.create_only,
-                announced.if_match,
-            ),
-            announced.content_type,
-            announced.terms,
-        )
-        snapshot, _ = await self.commit(path, await self.read(path), lambda _: [accepted], due=FIRST_LOOK)
+
+        def events(_: Record) -> list[Event]:
+            # Where to is asked anew at each attempt: a backend may have been called dead meanwhile.
+            return [
+                Accepted(
+                    self.now,
+                    id,
+                    self._targets(path, id, announced),
+                    Upload(
+                        deadline,
+                        announced.size,
+                        announced.sha256,
+                        announced.md5,
+                        announced.create_only,
+                        announced.if_match,
+                    ),
+                    announced.content_type,
+                    announced.terms,
+                )
+            ]
+
+        snapshot, _ = await self.commit(path, await self.read(path), events, due=FIRST_LOOK)
         version = snapshot.record and snapshot.record.version(id)
         if not version:  # it lapsed within the same commit: a clock that jumped
             raise StateUnavailable("the upload was over before it began", retry_after=1)
