@@ -130,8 +130,9 @@ class Daemon(MultiService):
         rules = Rules(config, config.make_policies(), self._unknown_policy)
         self.ledger = Ledger(store, self.cluster, rules, config, reactor, self._make_id)
         self.ledger.on_event = self._committed
-        self.states = OperatorStates(store, self.cluster, reactor)
-        self.sweeper = Sweeper(self.ledger, reactor, name, config.fingerprint())
+        every = config.health.every
+        self.states = OperatorStates(store, self.cluster, reactor, every)
+        self.sweeper = Sweeper(self.ledger, reactor, name, config.fingerprint(), every)
         self.health = Health(
             self.cluster,
             reactor,
@@ -152,11 +153,11 @@ class Daemon(MultiService):
         domains = Domains(config)
         files = Files(self.ledger, verifier, domains, config, random.random, metrics)
         api = FilesApi(self.ledger, verifier, files, domains, reactor)
-        admin = Admin(store, self.cluster, self.states, reactor, metrics)
-        self._public = Router(files, api, metrics)
-        self._admin = Router(files, api, metrics, admin)
-        self.public_site = make_site(self._public, reactor, config.http.idle)
-        self.admin_site = make_site(self._admin, reactor, config.http.idle)
+        operators = Admin(store, self.cluster, self.states, reactor, metrics)
+        self.public = Router(files, api, metrics)
+        self.admin = Router(files, api, metrics, operators)
+        self.public_site = make_site(self.public, reactor, config.http.idle)
+        self.admin_site = make_site(self.admin, reactor, config.http.idle)
         self._opening: Deferred[None] | None = None
         #: Called when files can be served.
         self.on_open: Callable[[], None] = lambda: None
@@ -176,7 +177,7 @@ class Daemon(MultiService):
         await self.health.round()
         for part in (self.states, self.health, self.sweeper, self.replicator):
             part.setServiceParent(self)
-        self._public.open = self._admin.open = True
+        self.public.open = self.admin.open = True
         self._log.info("Dragonbelly {version} is open", version=__version__)
         self.on_open()
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web import http
 from twisted.web.iweb import INonQueuedRequestFactory
-from zope.interface import provider
+from zope.interface import implementer
 
 from dragonbelly import __version__
 from dragonbelly.errors import BadPath, BadRequest, ClientError, NotFound, StateUnavailable, TooLarge
@@ -97,12 +97,20 @@ class _Internal(ClientError):
 def make_site(router: Router, reactor: Any, idle: float) -> http.HTTPFactory:
     """The factory of connections to be put on a listener; ``idle`` as in ``make_factory``."""
 
-    @provider(INonQueuedRequestFactory)
-    class Bound(SiteRequest):
-        pass
+    return make_factory(_Requests(router, reactor), reactor, idle=idle)
 
-    Bound.router, Bound.clock = router, reactor
-    return make_factory(Bound, reactor, idle=idle)
+
+@implementer(INonQueuedRequestFactory)
+class _Requests:
+    """Makes the requests of one site."""
+
+    def __init__(self, router: Router, clock: Any) -> None:
+        self._router, self._clock = router, clock
+
+    def __call__(self, channel: http.HTTPChannel) -> SiteRequest:
+        request = SiteRequest(channel)
+        request.router, request.clock = self._router, self._clock
+        return request
 
 
 class SiteRequest(Request):

@@ -81,7 +81,9 @@ class TestBackends:
         assert is_problem(refused, 409)
         assert "1 objects to go" in refused.json["detail"]
         for _ in range(3):
+            world.daemon.sweeper.tick()
             world.replicate(5)
+
         assert get(world, f"backends/{held}")["objects"] == 0
         assert say(world, held, "alive").json["state"] == "alive"
         assert world.download("a") == b"hello"
