@@ -1,0 +1,108 @@
+"""One daemon as an operating system sees it: started, stopped, frozen, killed and started again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from dragonbelly.service import Daemon
+from dragonbelly.testing.simulation.clock import ProcessClock
+from dragonbelly.testing.simulation.network import ServerWire, StoreWire
+from dragonbelly.web.message import Answer, Question
+
+if TYPE_CHECKING:
+    from dragonbelly.testing.simulation.world import World
+
+#: Seconds that a client waits for an answer.
+PATIENCE = 30.0
+
+
+class Process:
+    """``daemon`` is the real one, on wires and a clock of its own; a new one after each start."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.skew = 0.0
+        self.wires: dict[str, ServerWire] = {}
+        self._graves: list[Daemon] = []
+        self.start()
+
+    def start(self) -> None:
+        world = self.world
+        #: Whether somebody is going to start it again.
+        self.awaited = False
+        world.note(f"{self.name} starts")
+        self.clock = ProcessClock(world.clock, self.skew)
+        self.store = StoreWire(world, self)
+        self.wires = {name: ServerWire(world, self, server) for name, server in world.servers.items()}
+        self.daemon = Daemon(_Reactor(self), world.config, self.store, world.metrics, self.name, world.random)
+        self.daemon.startService()
+
+    def crash(self, clock: ProcessClock | None = None) -> None:
+        """
+        SIGKILL, for the one that has this ``clock``.  What it was doing is neither ended nor answered; it is kept
+        only lest it tidies up.
+        """
+        if clock in (None, self.clock) and not self.clock.dead:
+            self.world.note(f"{self.name} is killed")
+            self.clock.dead = True
+            self._graves.append(self.daemon)
+
+    def stop(self) -> None:
+        """SIGTERM, and the process ends when it is done."""
+        clock = self.clock
+        stopping = self.daemon.stopService()
+        stopping.addBoth(lambda _: setattr(clock, "dead", True))
+        self._graves.append(self.daemon)
+
+    def freeze(self) -> None:
+        self.clock.frozen = True
+
+    def wake(self) -> None:
+        if self.clock.frozen:
+            self.clock.wake()
+
+    @property
+    def up(self) -> bool:
+        return not self.clock.dead and not self.clock.frozen
+
+    def ask(self, question: Question) -> Deferred[Answer | None]:
+        """A client's request: the answer, or None if none came.  A frozen process takes it when it wakes."""
+        answer: Deferred[Answer | None] = Deferred()
+        if self.clock.dead:
+            answer.callback(None)
+            return answer
+
+        def begin() -> None:
+            asked = Deferred.fromCoroutine(router.answer(question))
+            asked.addCallbacks(said, lambda _: None)
+            answering.append(asked)
+
+        def said(result: Answer) -> None:
+            if not answer.called:
+                timeout.cancel()
+                answer.callback(result)
+
+        def give_up() -> None:
+            if not answer.called:
+                answer.callback(None)
+                for asked in answering:  # the client departs, which cancels its work
+                    clock.deliver(asked.cancel)
+
+        clock, router = self.clock, self.daemon.admin
+        answering: list[Deferred[Any]] = []
+        timeout = self.world.clock.callLater(PATIENCE, give_up)
+        clock.deliver(begin)
+        return answer
+
+
+class _Reactor:
+    """What a daemon takes for its reactor: the time, and where backends are to be had."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.seconds = process.clock.seconds
+        self.callLater = process.clock.callLater
+        self.getDelayedCalls = process.clock.getDelayedCalls

@@ -1,0 +1,394 @@
+"""
+A whole world from a seed: daemons, a store, storage servers and clients, on one clock and one random source.
+
+Two acts: clients and faults together, and then everything is healed and must become well within a bounded
+time.  What differs from seed to seed is more than the dice: how many daemons and servers there are, which
+faults occur, how often calls are slow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from dragonbelly.config import Config, loads
+from dragonbelly.interfaces import IBackend, IBackendFactory
+from dragonbelly.keys import MARKER, key_of
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import BackendState, Path, Record, ReplicaState, Version
+from dragonbelly.state import accounts
+from dragonbelly.testing.simulation.books import WatchedStore
+from dragonbelly.testing.simulation.clients import Client
+from dragonbelly.testing.simulation.clock import Timeline
+from dragonbelly.testing.simulation.faults import Faults
+from dragonbelly.testing.simulation.oracle import Oracle, Upload
+from dragonbelly.testing.simulation.process import Process
+from dragonbelly.testing.simulation.storage import StorageServer
+from dragonbelly.web.api import PREFIX
+from dragonbelly.web.message import Question
+from dragonbelly.web.paths import split_target
+
+#: When every world begins, unix s.
+BEGIN = 1_700_000_000.0
+
+#: Seconds within which a healed world must be well.
+LIVENESS = 2400.0
+
+PATHS = tuple(Path("media", name) for name in ("a.txt", "b.jpg", "d/c.bin", "d/d"))
+
+_CONFIG = """
+[domain.media]
+hosts = ["*"]
+policy = "{policy}"
+
+[policy.one]
+copies = 1
+[policy.two]
+copies = 2
+[policy.three]
+copies = 3
+
+[state]
+stale = "10s"
+
+[upload]
+lapse = "60s"
+
+[replication]
+every = "3s"
+lease = "20s"
+patience = "30s"
+
+[delete]
+grace = "40s"
+
+[health]
+every = "15s"
+timeout = "5s"
+"""
+
+_COPIES = {"one": 1, "two": 2, "three": 3}
+
+
+class _Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A simulated backend has none: it is what its world says."""
+
+
+@implementer(IBackendFactory)
+class _Factory:
+    """Hands each process its own wire to a server."""
+
+    kind = "simulated"
+    options = _Options
+
+    def make(self, name: str, options: object, reactor: Any) -> IBackend:
+        wire: IBackend = reactor.process.wires[name]
+        return wire
+
+
+@lru_cache(maxsize=64)
+def _configuration(policy: str, hosts: tuple[str, ...]) -> Config:
+    text = _CONFIG.format(policy=policy)
+    for n, host in enumerate(hosts):
+        text += f'\n[backend.s{n}]\nkind = "simulated"\nhost = "{host}"\n'
+    return loads(text, "simulation", backends={"simulated": _Factory()})
+
+
+@lru_cache(maxsize=1)
+def _metrics() -> Metrics:
+    """One for all: nobody here reads them, and they take long to make."""
+    return Metrics()
+
+
+class World:
+    """
+    ``trace`` collects a line for everything that happens, None: nobody wants to know.  ``calls`` are those of
+    clients to daemons; ``faults`` and ``states`` count what was injected and what was reached.
+    """
+
+    grace, stale, skew, slack = 40.0, 10.0, 2.0, 12.0
+
+    def __init__(self, seed: int, calls: int = 200, trace: list[str] | None = None) -> None:
+        self.seed = seed
+        self.random = random = Random(seed)
+        self.trace = trace
+        self.calls = 0
+        self.faults: Counter[str] = Counter()
+        self.states: Counter[str] = Counter()
+        self.clock = Timeline()
+        self.clock.rightNow = BEGIN
+        self.paths = PATHS[: random.choice((1, 2, 4, 4))]
+        self.metrics = _metrics()
+        self.pause = random.choice((0.3, 0.6, 1.5))
+        self._policy = random.choice(("one", "two", "two", "two", "three"))
+        servers = random.choice((2, 3, 4, 5))
+        # Sometimes two servers share a host, and then a copy on both is one.
+        hosts = [f"h{n}" for n in range(servers)]
+        if servers > 2 and random.random() < 0.3:
+            hosts[-1] = hosts[0]
+        self.config = _configuration(self._policy, tuple(hosts))
+        self.servers = {
+            f"s{n}": StorageServer(f"s{n}", host, random.random() < 0.3) for n, host in enumerate(hosts)
+        }
+        self.names = list(self.servers)
+        self._haste = random.choice((0.5, 0.8, 0.95))
+        self._announced: dict[str, Upload] = {}
+        self._decoded: dict[bytes, Record | None] = {}
+        self._died: dict[str, float] = {}
+        self.store_down = False
+        self.oracle = Oracle(self)
+        self.store = WatchedStore(self.clock, self.oracle.committed, undo=False)
+        self._faults = Faults(self)
+        self.processes: list[Process] = []
+        for n in range(random.choice((1, 2, 2, 3))):
+            self.processes.append(Process(self, f"d{n}"))
+        self._clients = [Client(self, calls // 4) for _ in range(4)]
+
+    # --- what happens
+
+    def run(self) -> None:
+        """
+        Both acts.
+
+        :raises Violation: an invariant does not hold.
+        """
+        while not all(client.done.called for client in self._clients):
+            self._step()
+            self._revive()
+        self.oracle.books()
+        self._heal()
+        deadline = self.clock.rightNow + LIVENESS
+        while (unwell := self._unwell()) is not None:
+            if self.clock.rightNow > deadline:
+                self.oracle.fail(0, f"{LIVENESS:g} s after all faults ended: {unwell}")
+            until = self.clock.rightNow + 20.0
+            while self.clock.rightNow < until:
+                self._step()
+        self.oracle.books()
+        self._judge()
+
+    def _step(self) -> None:
+        """The next thing that happens, and whether all invariants still hold."""
+        self.clock.step()
+        self._judge()
+
+    def _judge(self) -> None:
+        if self.oracle.violated is not None:
+            raise self.oracle.violated
+
+    def _revive(self) -> None:
+        """A supervisor starts what died, a while later."""
+        for process in self.processes:
+            if process.clock.dead and not process.awaited:
+                process.awaited = True
+                self.clock.callLater(self.delay(15.0), process.start)
+
+    def _heal(self) -> None:
+        self.note("all faults end")
+        self._faults.on = False
+        self.store_down = False
+        for server in self.servers.values():
+            server.mode = ""
+            server.mount()
+        for process in self.processes:
+            process.skew = process.clock.skew = 0.0
+            for wire in process.wires.values():
+                wire.cut = False
+            process.wake()
+        self._revive()
+        self.spawn(self._tidy())
+
+    async def _tidy(self) -> None:
+        """What an operator does at last: everything back in service, and lost disks written off."""
+        await self.sleep(10.0)
+        for name in self.names:
+            if MARKER not in self.servers[name].disk:
+                await self.insist(name, BackendState.DEAD)
+        await self.sleep(20.0)
+        for name in self.names:
+            await self.insist(name, BackendState.ALIVE)
+
+    def _unwell(self) -> str | None:
+        """What is not as it should be in a world without faults."""
+        store = self.store
+        if any(self.said(name) is not BackendState.ALIVE for name in self.names):
+            return "a backend is not alive yet"
+        expected: dict[str, dict[str, bytes]] = {name: {} for name in self.names}
+        damaged: set[str] = set()
+        for member in store.records:
+            path = Path.of_member(member)
+            record = self.record(path)
+            assert record is not None
+            live = record.live
+            if live is not None and record.damaged and self.oracle.lost(path, live):
+                damaged.add(member)
+                for version in record.versions:
+                    for replica in version.replicas:
+                        if (key := key_of(path, version, replica)) in self.servers[replica.backend].disk:
+                            expected[replica.backend][key] = b""
+                continue
+            if live is None or len(record.versions) > 1:
+                return f"{member} has {[v.state.name for v in record.versions]}"
+            if (why := self._not_whole(record, live)) is not None:
+                return f"{member}: {why}"
+            for replica in live.replicas:
+                expected[replica.backend][key_of(path, live, replica)] = self.oracle.uploads[live.id].data
+        for name, server in self.servers.items():
+            there = {key: data for key, data in server.disk.items() if key != MARKER}
+            if there.keys() != expected[name].keys():
+                extra, missing = there.keys() - expected[name].keys(), expected[name].keys() - there.keys()
+                missing -= server.harmed  # TODO audit
+                extra = set()
+                if not extra and not missing:
+                    continue
+                return f"{name} has {sorted(extra)} too much and lacks {sorted(missing)}"
+        for member, due in store._due.items():
+            record = self.record(Path.of_member(member))
+            if member in damaged:
+                continue
+            if record is None or (record.thin_since is None and not self.expires(Path.of_member(member))):
+                return f"{member} is queued for {due.time - self.clock.rightNow:.0f} s from now"
+        return None
+
+    def _not_whole(self, record: Record, live: Version) -> str | None:
+        states = {replica.state for replica in live.replicas}
+        if states != {ReplicaState.GOOD}:
+            return f"replicas are {sorted(state.name for state in states)}"
+        hosts = {self.servers[replica.backend].host for replica in live.replicas}
+        possible = len({server.host for server in self.servers.values()})
+        if len(live.replicas) != min(self.owed(live), possible) or len(hosts) != len(live.replicas):
+            return f"{len(live.replicas)} copies on {len(hosts)} hosts"
+        return None
+
+    # --- what everybody asks
+
+    def record(self, path: Path) -> Record | None:
+        """What the store holds."""
+        value = self.store.records.get(path.member, b"")
+        if value not in self._decoded:
+            self._decoded[value] = accounts.decode(path, value)
+        return self._decoded[value]
+
+    def owed(self, version: Version) -> int:
+        return version.asked.copies or _COPIES[self._policy]
+
+    def expires(self, path: Path) -> bool:
+        record = self.record(path)
+        return record is not None and record.live is not None and record.live.asked.expires is not None
+
+    def said(self, backend: str) -> BackendState:
+        """What a person said of a backend."""
+        return self.store._backends.get(backend, BackendState.ALIVE)
+
+    def was_dead(self, backend: str) -> bool:
+        """Whether it was called dead lately."""
+        return backend in self._died
+
+    def announce(self, upload: Upload) -> str:
+        """A client is going to begin an upload: the number by which it is known again."""
+        number = str(len(self._announced) + 1)
+        self._announced[number] = upload
+        return number
+
+    def begun(self, path: Path, version: Version) -> Upload:
+        """The announcement of a version that appeared in the store."""
+        return self._announced[version.asked.attributes["n"]]
+
+    def moment(self, seconds: float) -> str:
+        """A time in the future, as HTTP clients write it."""
+        at = datetime.fromtimestamp(int(self.clock.rightNow + seconds), UTC)
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # --- chance
+
+    def delay(self, most: float) -> float:
+        """Mostly short, sometimes long."""
+        return most * self.random.random() ** 3
+
+    def at_once(self) -> bool:
+        """Whether a call is answered before anything else happens."""
+        return self.random.random() < self._haste
+
+    def fate(self, process: Process, what: str) -> str:
+        """What becomes of a call that leaves a process; mostly nothing."""
+        faults = self._faults
+        if self.trace is not None:
+            self.note(f"{process.name} asks {what}")
+        if not faults.on or not faults.fates or self.random.random() >= faults.rate:
+            return ""
+        fate = self.random.choice(faults.fates)
+        self.count(fate)
+        self.note(f"{fate}: {what}")
+        return fate
+
+    def on_the_way(self, server: StorageServer, key: str, data: bytes) -> bytes:
+        """The bytes of an object as they reach a daemon."""
+        faults = self._faults
+        if not data or not faults.on or self.random.random() >= faults.rate:
+            return data
+        self.count("transfer cut")
+        return data[: self.random.randrange(len(data))]
+
+    # --- events
+
+    def restart_store(self, seconds: float, writes: int = 0) -> None:
+        """The store goes away, and another run of it comes back."""
+        if self.store_down:
+            return
+        self.note("the store is down")
+        self.store_down = True
+        self.store.restart()
+        for process in self.processes:
+            process.store.break_off(seconds)
+        self.clock.callLater(seconds, setattr, self, "store_down", False)
+
+    async def say(self, backend: str, state: BackendState) -> bool:
+        """An operator tells some daemon what to think of a backend: whether it was accepted."""
+        if state is BackendState.DEAD:
+            self._died[backend] = self.clock.rightNow
+        body = msgspec.json.encode({"state": state.name.lower()})
+        target = split_target(f"{PREFIX}backends/{backend}".encode())
+        process = self.random.choice(self.processes)
+        answer = await process.ask(Question("PATCH", target, b"admin.test", {}, len(body), body))
+        self.note(f"{backend} is to be {state.name}: {answer.status if answer else 'no answer'}")
+        return answer is not None and answer.status == 200
+
+    async def insist(self, backend: str, state: BackendState) -> None:
+        while not await self.say(backend, state):
+            await self.sleep(5.0)
+
+    # --- how it is told
+
+    def note(self, what: str) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.clock.rightNow - BEGIN:10.4f} {what}")
+
+    def count(self, fault: str) -> None:
+        self.faults[fault] += 1
+
+    def reached(self, state: str) -> None:
+        self.states[state] += 1
+
+    # --- time
+
+    def sleep(self, seconds: float) -> Deferred[None]:
+        return deferLater(self.clock, seconds)  # type: ignore[arg-type]
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        done = Deferred.fromCoroutine(work)
+        done.addErrback(self.broke)
+        return done
+
+    def broke(self, failure: Failure) -> None:
+        """The simulation itself has a bug, or an error passed through the product."""
+        self.oracle.fail(0, failure.getTraceback())
