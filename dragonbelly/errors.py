@@ -138,6 +138,15 @@ class StateUnavailable(ClientError):
         super().__init__(detail, retry_after=retry_after, **extra)
 
 
+class Unconfirmed(StateUnavailable):
+    """
+    Redis did it, and fewer replicas than ``[state] ack_replicas`` are known to have it: it may be undone when
+    that Redis fails.  Asked again, it may turn out to be done.
+    """
+
+    title = "Not confirmed"
+
+
 # --- storage servers -------------------------------------------------------------------------------------
 
 

@@ -173,6 +173,7 @@ class IStateStore(Interface):
     partitions: int = Attribute("How many partitions the paths are spread over.")
     run: str = Attribute(
         "Which run of which server answers: another one may have lost the last writes.  Empty while none does."
+        "  Whatever is asked is asked of the one that it names at that moment."
     )
     identity: str = Attribute(
         "Tells this store from any other, one that was emptied included; known once it is ready.  A store that "
@@ -249,10 +250,11 @@ class IStateStore(Interface):
 
     def confirm() -> Deferred[None]:
         """
-        Fires when everything that this store has answered so far is as safe as a commit is: for an answer that
-        rests on a record which somebody else may have written.
+        Fires when everything that ``run`` has answered so far is safe, commits included: as many replicas have
+        it as the configuration asks for.  For an answer that rests on what an earlier call gave, see that
+        ``run`` is still the same afterwards (``state.promise`` does).
 
-        :raises StateUnavailable: it is not, or nobody knows.
+        :raises Unconfirmed: it is not, or nobody knows.
         """
 
     def close() -> Deferred[None]: ...

@@ -21,6 +21,7 @@ from dragonbelly.model import Demand, Path, Record, Terms, Upload, Version
 from dragonbelly.policies.rules import Rules
 from dragonbelly.replication.plan import Plan, advance, plan
 from dragonbelly.state.cache import RecentRecords
+from dragonbelly.state.promise import promise
 
 #: Commits of one change that may lose to others before it is given up.
 ATTEMPTS = 20
@@ -151,7 +152,8 @@ class Ledger:
         try:
             return await self.store.commit(path, old, new if new.versions else None, due)
         except StateUnavailable:
-            # A lost reply is not a failure: see what is there.
+            # A lost reply is not a failure: see what is there.  Whether that is safe is another question, which
+            # ``promise`` asks for those who have to know.
             current = await self.store.get(path)
             if (current.record or Record()) == new:
                 return current
@@ -191,7 +193,8 @@ class Ledger:
                 )
             ]
 
-        snapshot, _ = await self.commit(path, await self.read(path), events, due=FIRST_LOOK)
+        async with promise(self.store):
+            snapshot, _ = await self.commit(path, await self.read(path), events, due=FIRST_LOOK)
         version = snapshot.record and snapshot.record.version(id)
         if not version:  # it lapsed within the same commit: a clock that jumped
             raise StateUnavailable("the upload was over before it began", retry_after=1)
@@ -225,7 +228,8 @@ class Ledger:
                 raise NotFound(f"there is no file {path.name}")
             return [Deleted(self.now)]
 
-        await self.commit(path, await self.read(path), events)
+        async with promise(self.store):
+            await self.commit(path, await self.read(path), events)
 
     async def change(self, path: Path, change: Callable[[Version], Terms]) -> Snapshot:
         """
@@ -242,5 +246,6 @@ class Ledger:
             self._check(terms)
             return [Changed(self.now, record.live.id, terms if terms != Terms() else None)]
 
-        snapshot, _ = await self.commit(path, await self.read(path), events)
+        async with promise(self.store):
+            snapshot, _ = await self.commit(path, await self.read(path), events)
         return snapshot

@@ -95,6 +95,8 @@ def make_daemon(reactor: Any, config: Config, name: str | None = None) -> Daemon
         partitions=config.state.partitions,
         reply_timeout=config.state.reply_timeout,
         require_noeviction=config.state.require_noeviction,
+        ack_replicas=config.state.ack_replicas,
+        ack_timeout=config.state.ack_timeout,
         observe=lambda command, seconds: metrics.redis.labels(command).observe(seconds),
     )
     return Daemon(reactor, config, store, metrics, name or f"{socket.gethostname()}-{secrets.token_hex(4)}")

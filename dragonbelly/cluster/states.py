@@ -5,6 +5,7 @@ from __future__ import annotations
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.model import BackendState
+from dragonbelly.state.promise import promise
 from dragonbelly.ticking import TickingService
 
 
@@ -20,6 +21,7 @@ class OperatorStates(TickingService):
         self._cluster.say(await self._store.operator_states())
 
     async def set(self, name: str, state: BackendState) -> None:
-        """:raises StateUnavailable: unknown whether it was set."""
-        await self._store.set_operator_state(name, state)
+        """:raises StateUnavailable: unknown whether it was set, or will stay so."""
+        async with promise(self._store):
+            await self._store.set_operator_state(name, state)
         await self.work()

@@ -35,6 +35,10 @@ class StateSection(Section, frozen=True, kw_only=True):
     #: How long GETs are answered from what is cached while Redis is away.
     stale: Duration = Duration(60)
     require_noeviction: bool = True
+    #: How many replicas of Redis must have a change before a client is told that it is made, and how long
+    #: they may take.
+    ack_replicas: Annotated[int, Meta(ge=0, le=100)] = 0
+    ack_timeout: Interval = Interval(1)
 
     def __repr__(self) -> str:
         fields = msgspec.structs.asdict(self) | {"redis": without_login(self.redis)}
@@ -196,8 +200,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def without_login(text: str) -> str:
-    """A URL without user and password; any other text as it is."""
-    return re.sub(r"//.*@", "//…@", text, flags=re.DOTALL)
+    """A URL without users and passwords; any other text as it is."""
+    return re.sub(r"(\b\w*password=)[^&]*", r"\1…", re.sub(r"//.*@", "//…@", text, flags=re.DOTALL))
 
 
 def one_line(error: object) -> str:

@@ -1,27 +1,30 @@
-"""Where a Redis is: the URL of ``[state] redis = ...``, and the endpoint that it means."""
+"""Where a Redis is: the URL of ``[state] redis = ...``."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
-from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
-
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 
 from dragonbelly.errors import ConfigError
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+#: Where a sentinel listens unless the URL says so.
+SENTINEL_PORT = 26379
+
+# Not urlsplit's: to it several hosts are one, with a port that is no number.
+_SENTINEL = re.compile(
+    r"sentinel://(?:(?P<user>[^/?#@:]*):(?P<password>[^/?#@:]*)@)?"
+    r"(?P<places>[^/?#@]*)(?:/(?P<name>[^/?#]*)(?:\?(?P<query>[^?#]*))?)?"
+)
+_PLACE = re.compile(r"(?:\[(?P<ip>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 @dataclass(frozen=True)
 class RedisAddress:
     """
-    One Redis: a host and port, or the path of a unix socket.  ``cafile`` is a PEM file of the only
-    authorities to trust; without it the system's are.  Neither ``repr`` nor ``str`` shows the password.
+    One Redis: a host and port, the path of a unix socket, or the ``name`` by which the ``sentinels`` at these
+    hosts and ports know it.  ``cafile`` is a PEM file of the only authorities to trust; without it the system's
+    are.  Neither ``repr`` nor ``str`` shows a password.
     """
 
     host: str | None = None
@@ -32,45 +35,57 @@ class RedisAddress:
     password: str | None = field(default=None, repr=False)
     tls: bool = False
     cafile: str | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    name: str = ""
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
+        if self.sentinels:
+            places = ",".join(host_and_port(host, port) for host, port in self.sentinels)
+            return f"sentinel://{places}/{self.name}" + (f"?db={self.db}" if self.db else "")
         if self.path is not None:
             return f"unix://{self.path}" + (f"?db={self.db}" if self.db else "")
-        host = f"[{self.host}]" if ":" in (self.host or "") else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
+        where = host_and_port(self.host or "", self.port)
+        return f"{'rediss' if self.tls else 'redis'}://{where}/{self.db}"
+
+
+def host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_url(url: str) -> RedisAddress:
     """
-    ``redis://[user:password@]host[:port][/db]``, ``rediss://...[?cafile=/path.pem]`` or
-    ``unix://[user:password@]/path.sock[?db=n]``.
+    ``redis://[user:password@]host[:port][/db]``, ``rediss://...[?cafile=/path.pem]``,
+    ``unix://[user:password@]/path.sock[?db=n]`` or
+    ``sentinel://[user:password@]host[:port],.../name[?db=n&sentinel_username=user&sentinel_password=password]``.
 
     :raises ConfigError: with the reason, which never repeats the URL: there may be a password in any part of
         one that is written wrong.
     """
     if url.startswith("sentinel://"):
-        raise _wrong("sentinel:// is not supported yet")
+        return _sentinels(url)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _wrong("the port is no number up to 65535, or the user or password has a character like / ? # [ ]"
+        raise wrong("the port is no number up to 65535, or the user or password has a character like / ? # [ ]"
                      " that must be written as %2F %3F %23 %5B %5D") from None  # fmt: skip
     if parts.scheme not in ("redis", "rediss", "unix"):
-        raise _wrong("it begins with none of redis://, rediss:// and unix://")
+        raise wrong("it begins with none of redis://, rediss://, unix:// and sentinel://")
     if parts.fragment:
-        raise _wrong("a # in the user or password must be written as %23")
+        raise wrong("a # in the user or password must be written as %23")
     username, password = _credentials(parts)
     if parts.scheme == "unix":
-        options = _options(parts, "db")
+        options = _options("unix", parts.query, "db")
         if parts.hostname or not parts.path.startswith("/"):
-            raise _wrong("unix:// takes an absolute path, as in unix:///run/redis.sock")
+            raise wrong("unix:// takes an absolute path, as in unix:///run/redis.sock")
         return RedisAddress(
             path=unquote(parts.path), db=_database(options.get("db", "0")), username=username, password=password
         )
-    options = _options(parts, *(["cafile"] if parts.scheme == "rediss" else []))
+    options = _options(parts.scheme, parts.query, *(["cafile"] if parts.scheme == "rediss" else []))
     if not parts.hostname:
-        raise _wrong("it names no host")
+        raise wrong("it names no host")
     return RedisAddress(
         host=parts.hostname,
         port=6379 if port is None else port,
@@ -82,58 +97,61 @@ def parse_url(url: str) -> RedisAddress:
     )
 
 
-def endpoint(reactor: Any, address: RedisAddress) -> IStreamClientEndpoint:
-    """
-    How to connect there; over TLS the certificate must be valid for the host's name.
+def _sentinels(url: str) -> RedisAddress:
+    match = _SENTINEL.fullmatch(url)
+    if match is None:
+        raise wrong("sentinel:// takes hosts separated by commas, a / and the master's name; a character like"
+                    " : / ? # @ in user or password must be written as %3A %2F %3F %23 %40")  # fmt: skip
+    if not re.fullmatch("[A-Za-z0-9._-]+", match["name"] or ""):  # what Redis takes for one
+        raise wrong("sentinel:// takes the master's name after the hosts: sentinel://h1,h2,h3/mymaster")
+    if match["user"] is not None and not match["password"]:
+        raise wrong("there is a user and no password: write user:password@, or :password@ for the default user")
+    options = _options("sentinel", match["query"] or "", "db", "sentinel_username", "sentinel_password")
+    if "sentinel_username" in options and not options.get("sentinel_password"):
+        raise wrong("there is a sentinel_username and no sentinel_password")
+    return RedisAddress(
+        db=_database(options.get("db", "0")),
+        username=unquote(match["user"] or "") or None,
+        password=unquote(match["password"] or "") or None,
+        sentinels=tuple(_place(text) for text in match["places"].split(",")),
+        name=match["name"],
+        sentinel_username=options.get("sentinel_username"),
+        sentinel_password=options.get("sentinel_password"),
+    )
 
-    :raises ConfigError: the file of authorities cannot be used.
-    """
-    if address.path is not None:
-        return UNIXClientEndpoint(reactor, address.path)
-    assert address.host is not None
-    plain = HostnameEndpoint(reactor, address.host, address.port)
-    if not address.tls:
-        return plain
-    trust = trustRootFromCertificates(_authorities(address.cafile)) if address.cafile else None
-    return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust), plain)
 
-
-def _authorities(cafile: str) -> list[Certificate]:
-    try:
-        blocks = _PEM.findall(FilePath(cafile).read_bytes())
-        certificates = [Certificate.loadPEM(block) for block in blocks]
-    except OSError as error:
-        raise _wrong(f"cafile cannot be read: {error}") from error
-    except Exception as error:  # pyOpenSSL and cryptography each have errors of their own
-        raise _wrong(f"cafile {cafile} holds no valid certificate: {error}") from error
-    if not certificates:
-        raise _wrong(f"cafile {cafile} holds no certificate in PEM")
-    return certificates
+def _place(text: str) -> tuple[str, int]:
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise wrong("a sentinel is host, host:port, [address] or [address]:port, with commas between them")
+    port = int(match["port"] or SENTINEL_PORT)
+    if not 0 < port < 65536:
+        raise wrong("the port of a sentinel is no number from 1 to 65535")
+    return match["ip"] or match["host"], port
 
 
 def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     if "@" not in parts.netloc:
         return None, None
     if not parts.password:
-        raise _wrong(
-            "there is a user and no password: write user:password@, or :password@ for the default user"
-        )
+        raise wrong("there is a user and no password: write user:password@, or :password@ for the default user")
     return unquote(parts.username or "") or None, unquote(parts.password)
 
 
-def _options(parts: SplitResult, *known: str) -> dict[str, str]:
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+def _options(scheme: str, query: str, *known: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
     if not set(options) <= set(known):
         allowed = " and ".join(known) or "none"
-        raise _wrong(f"an option after the ? is unknown for {parts.scheme}:// (known: {allowed})")
+        raise wrong(f"an option after the ? is unknown for {scheme}:// (known: {allowed})")
     return options
 
 
 def _database(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise _wrong("the database is not a whole number")
+        raise wrong("the database is not a whole number")
     return int(text)
 
 
-def _wrong(reason: str) -> ConfigError:
+def wrong(reason: str) -> ConfigError:
+    """A mistake in the URL, which is not to be repeated."""
     return ConfigError(f"URL of Redis: {reason}")

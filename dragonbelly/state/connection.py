@@ -8,22 +8,27 @@ clock from the global reactor.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import txredisapi
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, maybeDeferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dragonbelly.errors import StartError, StateUnavailable
 from dragonbelly.state.address import RedisAddress
+from dragonbelly.state.protocol import (
+    Argument,
+    RedisFactory,
+    RedisProtocol,
+    Script,
+    info_fields,
+    one_line,
+)
+from dragonbelly.state.sentinel import Sentinels
 
 #: Between attempts to connect, in seconds: doubled after each failure up to the last.
 FIRST_DELAY = 0.1
@@ -32,56 +37,8 @@ LAST_DELAY = 1.0
 #: How replies begin that no waiting will mend: somebody has to change a setting.
 _REFUSALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR DB index", "ERR invalid DB index")
 
-#: What a command and its arguments may be.
-Argument = str | bytes | int
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script, called by its digest."""
-
-    name: str
-    source: bytes
-
-    @property
-    def sha1(self) -> str:
-        # The name by which Redis knows it; nothing rests on its strength.
-        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
-
-
-def info_fields(reply: bytes) -> dict[str, str]:
-    """The reply to INFO as a mapping."""
-    lines = reply.decode(errors="replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
-
-
-class _Protocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
-    """Bytes in, bytes out, on the given clock; tells when and why it was lost."""
-
-    run_id = ""
-
-    def __init__(self, clock: Any, reply_timeout: float) -> None:
-        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_timeout)
-        self.callLater = clock.callLater
-        self.lost: Deferred[None] = Deferred()
-        self.reason = ""
-
-    def connectionLost(self, why: Failure) -> None:
-        # Before the replies fail, so that whoever waits for one can say why.
-        if not self.reason:
-            self.reason = "connection lost" if why.check(ConnectionDone, ConnectionLost) else _text(why.value)
-        super().connectionLost(why)
-        self.lost.callback(None)
-
-
-class _ProtocolFactory(Factory):
-    noisy = False
-
-    def __init__(self, clock: Any, reply_timeout: float) -> None:
-        self._make = lambda: _Protocol(clock, reply_timeout)
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        return self._make()
+#: Seconds between two looks whether the server is still the one that was greeted.
+WATCH = 1.0
 
 
 class Connection:
@@ -91,6 +48,9 @@ class Connection:
     A call while nothing is connected fails at once, and one that gets no answer within ``reply_timeout``
     seconds ends the connection: always with ``StateUnavailable``, which says what failed.  Commands are
     pipelined.  ``observe`` is told the name and the seconds of each command that was answered.
+
+    A server that is not any more what it was when it was greeted is left within seconds: one that was made a
+    replica, was emptied, or is the master no more in the eyes of the sentinels.
     """
 
     log = Logger()
@@ -111,7 +71,7 @@ class Connection:
         self._observe = observe
         #: A command and its reply, by which a server is known to be the one that it was.
         self.proof: tuple[Sequence[Argument], bytes] | None = None
-        self._protocol: _Protocol | None = None
+        self._protocol: RedisProtocol | None = None
         self._loop: Deferred[None] | None = None
         self._closed = False
         self._why = "not connected yet"
@@ -119,9 +79,12 @@ class Connection:
         self._waiting: list[Deferred[None]] = []
 
     @property
-    def run_id(self) -> str:
-        """Which run of which server is connected: cursors of SCAN mean nothing to another.  "" if none is."""
-        return self._protocol.run_id if self._protocol else ""
+    def run(self) -> str:
+        """
+        Which run of which server is connected, "" if none is: all that is sent is sent to this one.  A server
+        that was a replica for a while is another run, too: it may have lost its last writes to its master.
+        """
+        return self._protocol.run if self._protocol else ""
 
     async def connected(self) -> None:
         """
@@ -143,9 +106,9 @@ class Connection:
         [reply] = await self.batch([command])
         return reply
 
-    async def batch(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    async def batch(self, commands: Sequence[Sequence[Argument]], name: str | None = None) -> list[Any]:
         """The replies to several commands, all of them sent at once.  They are not a transaction."""
-        return await self._send(self._connected(), commands)
+        return await self._send(self._connected(), commands, name)
 
     async def script(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Any:
         """What a script replies.  One that the server does not know is sent to it, nothing having been done."""
@@ -169,17 +132,25 @@ class Connection:
             protocol.lost.addCallback(lost.callback)
             await lost
 
-    def _connected(self) -> _Protocol:
+    def _connected(self) -> RedisProtocol:
         self._start()
         if self._protocol is None:
             raise self._unavailable(f"not connected: {self._why}")
         return self._protocol
 
     async def _send(
-        self, protocol: _Protocol, commands: Sequence[Sequence[Argument]], name: str | None = None
+        self, protocol: RedisProtocol, commands: Sequence[Sequence[Argument]], name: str | None = None
     ) -> list[Any]:
         name = name or str(commands[0][0])
         began = self._reactor.seconds()
+        replies = await self._ask(protocol, commands, name)
+        if self._observe is not None:
+            self._observe(name, self._reactor.seconds() - began)
+        return replies
+
+    async def _ask(
+        self, protocol: RedisProtocol, commands: Sequence[Sequence[Argument]], name: str
+    ) -> list[Any]:
         try:
             replies: list[Any] = await gatherResults(
                 # A protocol may be lost between one command and the next: it raises instead of failing.
@@ -199,8 +170,6 @@ class Connection:
             raise self._unavailable(f"{name}: {error}") from error
         except txredisapi.RedisError as error:
             raise self._unavailable(f"{name}: {protocol.reason or error}") from error
-        if self._observe is not None:
-            self._observe(name, self._reactor.seconds() - began)
         return replies
 
     def _start(self) -> None:
@@ -214,7 +183,7 @@ class Connection:
             protocol: Any = None
             try:
                 protocol = await self._endpoint.connect(
-                    _ProtocolFactory(self._reactor, self._reply_timeout)
+                    RedisFactory(self._reactor, self._reply_timeout)
                 ).addTimeout(self._reply_timeout, self._reactor)
                 await self._greet(protocol)
             except Exception as error:
@@ -225,22 +194,25 @@ class Connection:
                 why = (
                     f"no connection within {self._reply_timeout:g} s"
                     if isinstance(error, TimeoutError)
-                    else _text(error)
+                    else one_line(error)
                 )
                 self._down(why, refused=why.startswith(_REFUSALS))
                 failures += 1
             else:
                 failures = 0
                 self._up(protocol)
+                watching = Deferred.fromCoroutine(self._watch(protocol))
+                watching.addErrback(self._not_watched, protocol)
                 try:
                     await _shielded(protocol.lost)
                 finally:
                     self._protocol = None
                     protocol.transport.abortConnection()
+                    watching.cancel()
                 self._down(protocol.reason)
             await deferLater(self._reactor, min(LAST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))
 
-    async def _greet(self, protocol: _Protocol) -> None:
+    async def _greet(self, protocol: RedisProtocol) -> None:
         """Make a fresh connection usable, or raise what is against it."""
         ask = protocol.execute_command
         address = self._address
@@ -256,20 +228,60 @@ class Connection:
             raise ConnectionError(protocol.reason or str(error)) from None
         if info.get("loading") == "1":
             raise ConnectionError("it is still loading its data")
-        if info.get("role") == "slave":
-            raise ConnectionError("it is a replica of another Redis, and read-only")
-        if self.proof is not None and await ask(*self.proof[0]) != self.proof[1]:
-            raise ConnectionError("it holds another store than before, or none: were its data lost?")
-        protocol.run_id = info.get("run_id", "")
+        proof = await ask(*self.proof[0]) if self.proof is not None else None
+        if (why := self._amiss(info, proof)) is not None:
+            raise ConnectionError(why)
+        protocol.run = _run(info)
 
-    def _up(self, protocol: _Protocol) -> None:
+    def _amiss(self, info: Mapping[str, str], proof: bytes | None) -> str | None:
+        """What is against a server with this ``INFO``, and this reply to the command of ``proof``."""
+        if info.get("role") == "slave":
+            return "it is a replica of another Redis, and read-only"
+        if self.proof is not None and proof != self.proof[1]:
+            return "it holds another store than before, or none: were its data lost?"
+        return None
+
+    async def _watch(self, protocol: RedisProtocol) -> None:
+        """Look every so often whether the server is still what it was, and leave it when it is not."""
+        while True:
+            await deferLater(self._reactor, WATCH)
+            try:
+                why = await self._changed(protocol)
+            except StateUnavailable:
+                continue  # a server that does not answer was left already
+            if why is not None:
+                self._drop(protocol, why)
+
+    async def _changed(self, protocol: RedisProtocol) -> str | None:
+        if protocol.told is not None and isinstance(self._endpoint, Sentinels):
+            # Asked first: a server that is cut off from its replicas finds nothing wrong with itself.
+            elsewhere = await self._endpoint.elsewhere(protocol.told)
+            if elsewhere is not None:
+                return f"the master is {elsewhere} now, by the sentinels"
+        proof = self.proof
+        commands: list[Sequence[Argument]] = [("INFO", "replication"), *([proof[0]] if proof else [])]
+        reply, *proven = await self._ask(protocol, commands, "watch")
+        info = info_fields(reply) | {"run_id": protocol.run.partition(".")[0]}
+        if proof is not self.proof:
+            return None  # it is only now that we know what to look for
+        return self._amiss(info, *proven or [None]) or (
+            "it was a replica meanwhile" if _run(info) != protocol.run else None
+        )
+
+    def _not_watched(self, failure: Failure, protocol: RedisProtocol) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("Redis at {address}: watching", failure, address=str(self._address))
+            self._drop(protocol, "it cannot be watched")
+
+    def _up(self, protocol: RedisProtocol) -> None:
         self._protocol = protocol
         self._refused = False
         self._why = ""
-        self.log.info("Redis at {address}: connected", address=str(self._address))
+        where = f"{self._address} ({protocol.told})" if protocol.told is not None else str(self._address)
+        self.log.info("Redis at {address}: connected", address=where)
         self._fire()
 
-    def _drop(self, protocol: _Protocol, why: str) -> None:
+    def _drop(self, protocol: RedisProtocol, why: str) -> None:
         """Use a connection no more, from this moment on; ``_keep_connected`` goes on when it is lost."""
         if self._protocol is protocol:
             protocol.reason = why
@@ -302,6 +314,11 @@ class Connection:
         return StateUnavailable(self._said(what))
 
 
+def _run(info: Mapping[str, str]) -> str:
+    """A server's name of its own, which a start gives it, and that of its writes, which a promotion does."""
+    return f"{info.get('run_id', '')}.{info.get('master_replid', '')}"
+
+
 class _NoScript(Exception):
     """The server does not know the script."""
 
@@ -317,8 +334,3 @@ def _shielded(event: Deferred[None]) -> Deferred[None]:
     mirror: Deferred[None] = Deferred()
     event.addCallback(lambda _: None if mirror.called else mirror.callback(None))
     return mirror
-
-
-def _text(error: BaseException | None) -> str:
-    """What an error says, in one line; OpenSSL's come as lists of tuples."""
-    return " ".join(str(error).split()) or type(error).__name__

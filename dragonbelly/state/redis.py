@@ -19,10 +19,13 @@ from dragonbelly.errors import BadRecord, Conflict, StartError, StateUnavailable
 from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
-from dragonbelly.state.address import endpoint, parse_url
+from dragonbelly.state.address import parse_url
 from dragonbelly.state.boundary import fires
-from dragonbelly.state.connection import Connection, Script, info_fields
+from dragonbelly.state.confirming import Confirming
+from dragonbelly.state.connection import Connection
+from dragonbelly.state.endpoints import endpoint
 from dragonbelly.state.keys import Keys
+from dragonbelly.state.protocol import Argument, Script, info_fields
 
 #: The oldest Redis that will do.
 OLDEST = (6, 2)
@@ -43,8 +46,8 @@ CLAIM = _script("claim")
 SETTLE = _script("settle")
 SET_META = _script("set_meta")
 
-#: The field of ``db:meta`` that tells this store from any other.
-IDENTITY = "store"
+#: The field of ``db:meta`` that tells this store from any other, and one that is written to see it arrive.
+IDENTITY, CONFIRMED = "store", "confirmed"
 
 
 @implementer(IStateStore)
@@ -52,7 +55,8 @@ class RedisStore:
     """
     ``reply_timeout`` is in seconds; ``require_noeviction=False`` accepts a Redis that may evict records, for
     tests; ``random_bits(n)`` chooses where a claim begins, so that several daemons do not queue at the same
-    partition; ``observe(command, seconds)`` hears how long Redis took.
+    partition; ``observe(command, seconds)`` hears how long Redis took.  With ``ack_replicas`` a ``confirm``
+    asks for so many replicas, for ``ack_timeout`` seconds at most.
 
     Nothing is connected before the first call.
 
@@ -68,6 +72,8 @@ class RedisStore:
         reply_timeout: float = 2.0,
         require_noeviction: bool = True,
         prefix: str = "db",
+        ack_replicas: int = 0,
+        ack_timeout: float = 1.0,
         random_bits: Callable[[int], int] = secrets.randbits,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
@@ -78,17 +84,34 @@ class RedisStore:
         self._keys = Keys(partitions, prefix)
         self._require_noeviction = require_noeviction
         self._random_bits = random_bits
-        self._redis = Connection(
-            reactor, address, endpoint(reactor, address), reply_timeout=reply_timeout, observe=observe
-        )
+
+        def connection(timeout: float) -> Connection:
+            return Connection(
+                reactor,
+                address,
+                # Half of the time is for asking the sentinels.
+                endpoint(reactor, address, timeout / 2),
+                reply_timeout=timeout,
+                observe=observe,
+            )
+
+        self._redis = connection(reply_timeout)
+        self._connections = [self._redis]
+        self._confirming: Confirming | None = None
+        if ack_replicas:
+            waits = connection(reply_timeout + ack_timeout)
+            self._connections.append(waits)
+            mark: Sequence[Argument] = ("HSET", self._keys.meta, CONFIRMED, "")
+            self._confirming = Confirming(waits, mark, replicas=ack_replicas, timeout=ack_timeout)
 
     @property
     def run(self) -> str:
-        return self._redis.run_id
+        return self._redis.run
 
     @fires
     async def ready(self) -> None:
-        await self._redis.connected()
+        for connection in self._connections:
+            await connection.connected()
         unfit = unfitness(info_fields(await self._redis.execute("INFO")), self._require_noeviction)
         if unfit is not None:
             raise StartError(f"Redis at {self._where}: {unfit}")
@@ -104,7 +127,8 @@ class RedisStore:
                     f" this daemon is set to {ours[field]}; records would not be found"
                 )
         self.identity = identity.decode(errors="replace")
-        self._redis.proof = (("HGET", meta, IDENTITY), identity)
+        for connection in self._connections:
+            connection.proof = (("HGET", meta, IDENTITY), identity)
 
     # --- records -------------------------------------------------------------------------------------------
 
@@ -196,7 +220,7 @@ class RedisStore:
             scan = int(reply)
             shelf += scan == 0
         # Another server may have answered half-way: the cursor then sends the walk back to the beginning.
-        done = shelf >= end and run == self._redis.run_id
+        done = shelf >= end and run == self.run
         return [_path(member) for member in found], None if done else self._cursor(run, shelf, scan)
 
     def _resume(self, cursor: str | None, numbers: int) -> tuple[str, list[int]]:
@@ -206,7 +230,7 @@ class RedisStore:
         A cursor of SCAN means nothing to a server that was started since (its hash seed is another), so a walk
         that meets one begins again rather than leave something out.
         """
-        run = self._redis.run_id
+        run = self.run
         was, *rest = (cursor or "").split(":")
         if cursor is None or was != run or len(rest) != numbers:
             return run, [0] * numbers
@@ -317,11 +341,13 @@ class RedisStore:
 
     @fires
     async def confirm(self) -> None:
-        return None
+        if self._confirming is not None:
+            await self._confirming.confirm(self.run)
 
     @fires
     async def close(self) -> None:
-        await self._redis.close()
+        for connection in self._connections:
+            await connection.close()
 
 
 def unfitness(info: Mapping[str, str], require_noeviction: bool) -> str | None:

@@ -25,6 +25,7 @@ from dragonbelly.lifecycle import ABORTED, DELETED, DIGEST, PRECONDITION, SIZE, 
 from dragonbelly.model import Path, Record, ReplicaState, Terms, Version, VersionState
 from dragonbelly.replication.plan import demand
 from dragonbelly.replication.verify import Verifier
+from dragonbelly.state.promise import promise
 from dragonbelly.web import announced
 from dragonbelly.web.asked import Change, CompleteAsked, Query, UploadAsked, decode
 from dragonbelly.web.files import Domains, Files, live_version, show_uploads
@@ -74,9 +75,11 @@ class FilesApi:
                 raise NotFound("that is no id of an upload")
             if match[2]:
                 _only(question, "POST")
-                return await self._complete(question, id, admin)
+                async with promise(self._ledger.store):
+                    return await self._complete(question, id, admin)
             _only(question, "DELETE")
-            return await self._abort(question, id, admin)
+            async with promise(self._ledger.store):
+                return await self._abort(question, id, admin)
         raise NotFound("the API has no such resource")
 
     def _domain(self, question: Question, query: Query, admin: bool) -> str:

@@ -52,16 +52,26 @@ def test_check_doubts(capsys, tmp_path):
     ]
 
 
-def test_secrets_are_not_shown(capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://me:hush@h", "redis://…@h"),
+        (
+            "sentinel://me:hush@h1,h2/main?db=1&sentinel_password=hush",
+            "sentinel://…@h1,h2/main?db=1&sentinel_password=…",
+        ),
+        ("sentinel://h1,h2/main?sentinel_password=hush&db=1", "sentinel://h1,h2/main?sentinel_password=…&db=1"),
+    ],
+)
+def test_secrets_are_not_shown(capsys, tmp_path, url, shown):
     path = tmp_path / "my.toml"
     path.write_text(
-        "[state]\nredis = 'redis://me:hush@h'\n"
-        "[backend.a]\nkind = 'dav'\nurl = 'http://a'\nsecure_link_secret = 'hush'\n"
+        f"[state]\nredis = '{url}'\n[backend.a]\nkind = 'dav'\nurl = 'http://a'\nsecure_link_secret = 'hush'\n"
     )
     assert main(["check", str(path)]) == 0
     said = capsys.readouterr()
     assert "hush" not in said.out + said.err
-    assert "redis://…@h" in said.out
+    assert f"state    {shown}, 64 partitions" in said.out
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def mistake(text):
         (SMALL + "internal_url = 'http://h:x/'", 'backend.store1.internal_url: found "http://h:x/", expected an http'),
         (SMALL + "internal_url = 'http:///x'", 'backend.store1.internal_url: found "http:///x", expected an http'),
         (SMALL + "internal_url = 'http://h/a b'", 'backend.store1.internal_url: found "http://h/a b", expected an http'),
-        (SMALL + "[state]\nredis = 'http://h/'", 'state.redis: found "http://h/", expected a URL of Redis: it begins with none of redis://, rediss:// and unix://'),
+        (SMALL + "[state]\nredis = 'http://h/'", 'state.redis: found "http://h/", expected a URL of Redis: it begins with none of redis://, rediss://, unix:// and sentinel://'),
         # one value and another
         ("", "backend: found none, expected at least one backend, [backend.NAME]"),
         (MEDIA + "policy = 'defalt'", 'domain.media.policy: found "defalt", expected one of default (did you mean default?)'),

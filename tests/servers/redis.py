@@ -77,10 +77,8 @@ class RedisServer(ServerProcess):
             connection.settimeout(5)
             connection.connect(str(self.socket))
             if password is not None:
-                connection.sendall(_request("AUTH", password))
-                connection.recv(1 << 16)
-            connection.sendall(_request(*words))
-            return connection.recv(1 << 20)
+                command_on(connection, "AUTH", password)
+            return command_on(connection, *words)
 
     def answers(self) -> bool:
         try:
@@ -88,6 +86,12 @@ class RedisServer(ServerProcess):
             return self.command("PING").startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+
+def command_on(connection: socket.socket, *words: str | bytes) -> bytes:
+    """The raw reply to one command, as far as it came in one piece."""
+    connection.sendall(_request(*words))
+    return connection.recv(1 << 20)
 
 
 def _request(*words: str | bytes) -> bytes:

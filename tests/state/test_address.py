@@ -4,7 +4,8 @@ import pytest
 from twisted.internet.testing import MemoryReactor
 
 from dragonbelly.errors import ConfigError
-from dragonbelly.state.address import RedisAddress, endpoint, parse_url
+from dragonbelly.state.address import RedisAddress, parse_url
+from dragonbelly.state.endpoints import endpoint
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,26 @@ from dragonbelly.state.address import RedisAddress, endpoint, parse_url
         ("unix:///run/redis.sock", RedisAddress(path="/run/redis.sock")),
         ("unix:///run/a%20b.sock?db=2", RedisAddress(path="/run/a b.sock", db=2)),
         ("unix://me:pw@/run/redis.sock", RedisAddress(path="/run/redis.sock", username="me", password="pw")),
+        (
+            "sentinel://h1:26380,h2,[::1],[fe80::1]:7/main",
+            RedisAddress(sentinels=(("h1", 26380), ("h2", 26379), ("::1", 26379), ("fe80::1", 7)), name="main"),
+        ),
+        (
+            "sentinel://me:p%40%2F%3A%23w@h/a.b-c_1?db=3&sentinel_username=you&sentinel_password=q%26%3D",
+            RedisAddress(
+                db=3,
+                username="me",
+                password="p@/:#w",
+                sentinels=(("h", 26379),),
+                name="a.b-c_1",
+                sentinel_username="you",
+                sentinel_password="q&=",
+            ),
+        ),
+        (
+            "sentinel://:pw@h/main",
+            RedisAddress(password="pw", sentinels=(("h", 26379),), name="main"),
+        ),
     ],
 )
 def test_urls(url: str, address: RedisAddress) -> None:
@@ -36,7 +57,6 @@ def test_urls(url: str, address: RedisAddress) -> None:
         ("", "begins with none of"),
         ("127.0.0.1:6379", "begins with none of"),
         ("http://h", "begins with none of"),
-        ("sentinel://h1:26379,h2:26379/name", "not supported yet"),
         ("redis://", "names no host"),
         ("redis:///0", "names no host"),
         ("redis://h:port", "port"),
@@ -56,6 +76,25 @@ def test_urls(url: str, address: RedisAddress) -> None:
         ("unix:redis.sock", "absolute path"),
         ("unix:///redis.sock?db=x", "database"),
         ("unix:///redis.sock?cafile=/x", "known: db"),
+        ("sentinel://h1,h2", "name after the hosts"),
+        ("sentinel://h1,h2/", "name after the hosts"),
+        ("sentinel://h/s3cret name", "name after the hosts"),
+        ("sentinel://h/main/0", "separated by commas"),
+        ("sentinel:///main", "a sentinel is host"),
+        ("sentinel://h1,,h2/main", "a sentinel is host"),
+        ("sentinel://h1:s3cret/main", "a sentinel is host"),
+        ("sentinel://h1:0/main", "port of a sentinel"),
+        ("sentinel://h1:70000/main", "port of a sentinel"),
+        ("sentinel://::1/main", "a sentinel is host"),
+        ("sentinel://[::1/main", "a sentinel is host"),
+        ("sentinel://me@h/main", "separated by commas"),
+        ("sentinel://me:@h/main", "no password"),
+        ("sentinel://me:s3cret/x@h/main", "%2F"),
+        ("sentinel://me:s3cret@x@h/main", "%40"),
+        ("sentinel://me:s3cret#@h/main", "%23"),
+        ("sentinel://h/main?db=x", "database"),
+        ("sentinel://h/main?cafile=/x", "known: db and sentinel_username and sentinel_password"),
+        ("sentinel://h/main?sentinel_username=me", "no sentinel_password"),
     ],
 )
 def test_mistakes(url: str, reason: str) -> None:
@@ -68,7 +107,13 @@ def test_mistakes(url: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://me:s3cret@h", "rediss://:s3cret@h:1/2", "unix://me:s3cret@/r.sock?db=1"]
+    "url",
+    [
+        "redis://me:s3cret@h",
+        "rediss://:s3cret@h:1/2",
+        "unix://me:s3cret@/r.sock?db=1",
+        "sentinel://me:s3cret@h/main?sentinel_password=s3cret",
+    ],
 )
 def test_the_password_is_never_shown(url: str) -> None:
     address = parse_url(url)
@@ -82,6 +127,8 @@ def test_the_password_is_never_shown(url: str) -> None:
         ("redis://me:pw@[::1]/4", "redis://[::1]:6379/4"),
         ("rediss://h", "rediss://h:6379/0"),
         ("unix:///run/r.sock?db=2", "unix:///run/r.sock?db=2"),
+        ("sentinel://me:pw@h1,[::1]:7/main?sentinel_password=pw", "sentinel://h1:26379,[::1]:7/main"),
+        ("sentinel://h/main?db=1", "sentinel://h:26379/main?db=1"),
     ],
 )
 def test_how_it_is_shown(url: str, shown: str) -> None:
@@ -94,4 +141,4 @@ def test_authorities_that_cannot_be_used(tmp_path: Path) -> None:
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     for file, reason in ((tmp_path / "absent", "cannot be read"), (empty, "in PEM"), (broken, "no valid")):
         with pytest.raises(ConfigError, match=reason):
-            endpoint(MemoryReactor(), parse_url(f"rediss://h?cafile={file}"))
+            endpoint(MemoryReactor(), parse_url(f"rediss://h?cafile={file}"), 1.0)

@@ -1,4 +1,7 @@
-"""The same random sequences of calls on the model and on a real Redis: every answer is the same."""
+"""
+The same random sequences of calls on the model and on a real Redis: every answer is the same.  On the system's
+Redis, and on the oldest that must do.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from dragonbelly.state.memory import MemoryStore
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.testing import reactor
 from dragonbelly.testing.state import waiting, walked
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, system_binary, wheel_binary
 from tests.state.strategies import records
 
 PATHS = [Path(domain, name) for domain in ("media", "m") for name in ("a", "a/b", "ab", "日本", "\U0001f409")]
@@ -48,7 +51,10 @@ calls = st.one_of(
     st.sampled_from([("use",), ("counts",), ("operator_states",)]),
     st.tuples(st.just("set_operator_state"), st.sampled_from(["b", "é"]), st.sampled_from(BackendState)),
     st.tuples(st.just("set_meta"), st.just("epoch"), st.none() | values, values),
-    st.tuples(st.just("meta"), st.sampled_from(["epoch", "other"])),
+    st.tuples(st.just("meta"), st.sampled_from(["epoch", "other", "format", "partitions"])),
+    # Which ones are told when there are more is the store's affair.
+    st.tuples(st.just("damaged"), st.sampled_from([0, 100])),
+    st.just(("confirm",)),
     st.tuples(st.just("damage"), paths, st.sampled_from([b"\xc1", b"junk"])),
 )
 
@@ -99,13 +105,25 @@ class Player:
     async def _waiting(self, limit: int) -> object:
         return await waiting(self.store, limit)
 
+    async def _damaged(self, limit: int) -> object:
+        return sorted(await self.store.damaged(limit))
+
     async def _damage(self, path: Path, value: bytes) -> object:
         return self.damage(path, value)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as running:
+#: Leaves what the store was set up with: without it nobody would be answered.
+EMPTY = """
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if key ~= 'db:meta' then redis.call('DEL', key) end
+end
+redis.call('HDEL', 'db:meta', 'epoch')
+"""
+
+
+@pytest.fixture(scope="module", params=[system_binary, wheel_binary])
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    with RedisServer(binary=request.param()) as running:
         yield running
 
 
@@ -123,7 +141,7 @@ def redis(server: RedisServer) -> Iterator[RedisStore]:
 def test_both_stores_answer_alike(
     redis: RedisStore, server: RedisServer, sequence: list[tuple[Any, ...]]
 ) -> None:
-    server.command("FLUSHALL")
+    server.command("EVAL", EMPTY, "0")
     clock = Clock()
     clock.advance(1_700_000_000)
     memory = MemoryStore(clock, partitions=4)
@@ -137,7 +155,7 @@ def test_both_stores_answer_alike(
     model, real = Player(memory, in_memory), Player(redis, in_redis)
 
     async def play() -> None:
-        for call in [*sequence, ("walk", 100), ("waiting", 100), ("use",), ("counts",)]:
+        for call in [*sequence, ("walk", 100), ("waiting", 100), ("damaged", 100), ("use",), ("counts",)]:
             assert await model.play(call) == await real.play(call), call
 
     reactor.run(play)

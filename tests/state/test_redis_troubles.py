@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from dragonbelly.errors import StartError, StateUnavailable
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Use, VersionState
+from dragonbelly.state.protocol import info_fields
 from dragonbelly.state.redis import RedisStore, unfitness
 from dragonbelly.testing import reactor
 from dragonbelly.testing.state import put, record, walked
@@ -535,3 +536,134 @@ def test_stores_are_told_apart(make_store: MakeStore, server: RedisServer) -> No
         reactor.run(store.ready)
     assert one.identity == again.identity != other.identity
     assert len(one.identity) == 32
+
+
+def test_a_redis_that_is_emptied_under_us_is_left(make_store: MakeStore, server: RedisServer) -> None:
+    """Every answer from it would be "there is no such file"."""
+    store, idle = make_store(server.url), make_store(server.url)
+    for one in (store, idle):
+        reactor.run(one.ready)
+    commit(store, record())
+    server.command("FLUSHALL")
+
+    async def until_it_says_so(one: RedisStore) -> str:
+        while True:
+            try:
+                await one.get(PATH)
+            except StateUnavailable as error:
+                return str(error)
+            await deferLater(reactor.start(), 0.02)
+
+    for one in (store, idle):
+        assert "another store" in reactor.run(lambda one=one: until_it_says_so(one), timeout=10)
+        assert one.run == ""
+        assert "another store" in failure_of(lambda one=one: one.commit(PATH, NOTHING, record(), None))
+    assert server.command("DBSIZE") == b":0\r\n", "nothing was written into it"
+
+
+def test_data_that_is_swapped_under_us_is_left(make_store: MakeStore, server: RedisServer) -> None:
+    store, other = make_store(server.url), make_store(f"{server.url}?db=1")
+    for one in (store, other):
+        reactor.run(one.ready)
+    commit(store, record())
+    server.command("SWAPDB", "0", "1")
+
+    async def until_both_say_so() -> None:
+        while store.run or other.run:
+            await deferLater(reactor.start(), 0.02)
+
+    reactor.run(until_both_say_so, timeout=10)
+    server.command("SWAPDB", "0", "1")
+    assert recovered(store).record == record()
+    assert recovered(other) == NOTHING
+
+
+def test_made_a_replica_and_only_read(make_store: MakeStore, server: RedisServer) -> None:
+    """No write tells us; and when it is a master again, it is another run: its last writes may be gone."""
+    store = make_store(server.url)
+    reactor.run(store.ready)
+    old, run = commit(store, record()), store.run
+    server.command("REPLICAOF", "127.0.0.1", "1")
+
+    async def until_it_says_so() -> str:
+        while True:
+            try:
+                await store.get(PATH)
+            except StateUnavailable as error:
+                return str(error)
+            await deferLater(reactor.start(), 0.02)
+
+    assert "it is a replica" in reactor.run(until_it_says_so, timeout=10)
+    server.command("REPLICAOF", "NO", "ONE")
+    assert recovered(store) == old
+    assert store.run not in ("", run)
+
+
+def test_a_replica_for_a_moment(make_store: MakeStore, server: RedisServer) -> None:
+    store = make_store(server.url)
+    reactor.run(store.ready)
+    run = store.run
+    server.command("REPLICAOF", "127.0.0.1", "1")
+    server.command("REPLICAOF", "NO", "ONE")
+
+    async def until_it_is_noticed() -> None:
+        while store.run in ("", run):
+            await deferLater(reactor.start(), 0.02)
+
+    reactor.run(until_it_is_noticed, timeout=10)
+
+
+# --- which run answers ---------------------------------------------------------------------------------------
+
+
+def test_the_run_is_that_of_the_connection(make_store: MakeStore, server: RedisServer) -> None:
+    """
+    Whoever takes note of the run, asks, and finds the same run afterwards, was answered by it: at no moment is
+    one named while another is asked.
+    """
+    store = make_store(server.url)
+    assert store.run == ""
+    reactor.run(store.ready)
+    runs: list[str] = []
+
+    async def ask() -> None:
+        """Ask all the time; each answer tells the process that gave it."""
+        while True:
+            run = store.run
+            try:
+                info = info_fields(await store._redis.execute("INFO"))
+            except StateUnavailable:
+                # The one that was asked is not named any more.
+                assert store.run == "" or store.run != run
+                await deferLater(reactor.start(), 0.001)
+                continue
+            if run != store.run:
+                continue
+            assert run.startswith(info["run_id"])
+            if runs[-1:] != [run]:
+                runs.append(run)
+            if len(runs) == 4:
+                return
+
+    def restart() -> None:
+        server.kill()
+        server.start()
+
+    async def work() -> None:
+        for delay in (0.1, 0.9, 1.7):
+            reactor.start().callLater(delay, reactor.start().callInThread, restart)
+        await ask()
+
+    reactor.run(work)
+    assert len(set(runs)) == 4
+
+
+def test_the_run_stays_when_only_the_connection_was_lost(make_store: MakeStore, server: RedisServer) -> None:
+    store = make_store(server.url)
+    reactor.run(store.ready)
+    run = store.run
+    server.command("CLIENT", "KILL", "TYPE", "normal")
+    failure_of(lambda: store.get(PATH))
+    assert store.run == ""
+    recovered(store)
+    assert store.run == run

@@ -1,0 +1,78 @@
+"""What is said to a Redis or to a sentinel, with txredisapi's protocol: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+#: What a command and its arguments may be.
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script, called by its digest."""
+
+    name: str
+    source: bytes
+
+    @property
+    def sha1(self) -> str:
+        # The name by which Redis knows it; nothing rests on its strength.
+        return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+def info_fields(reply: bytes) -> dict[str, str]:
+    """The reply to INFO as a mapping."""
+    lines = reply.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
+    """
+    On the given clock; ``lost`` and ``reason`` tell when and why it was lost.  ``run`` is which run of which
+    server answers; ``told`` is what sentinels said of it, if they were asked.
+    """
+
+    run = ""
+    told: Any = None
+
+    def __init__(self, clock: Any, reply_timeout: float) -> None:
+        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_timeout)
+        self.callLater = clock.callLater
+        self.lost: Deferred[None] = Deferred()
+        self.reason = ""
+
+    def connectionLost(self, why: Failure) -> None:
+        # Before the replies fail, so that whoever waits for one can say why, and finds nothing connected.
+        if not self.reason:
+            self.reason = (
+                "connection lost" if why.check(ConnectionDone, ConnectionLost) else one_line(why.value)
+            )
+        self.lost.callback(None)
+        super().connectionLost(why)
+
+
+class RedisFactory(Factory):
+    """``reply_timeout`` is in seconds: without an answer for so long a connection is ended."""
+
+    noisy = False
+
+    def __init__(self, clock: Any, reply_timeout: float) -> None:
+        self._make = lambda: RedisProtocol(clock, reply_timeout)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._make()
+
+
+def one_line(error: BaseException | None) -> str:
+    """What an error says; OpenSSL's come as lists of tuples."""
+    return " ".join(str(error).split()) or type(error).__name__
