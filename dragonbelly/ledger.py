@@ -194,6 +194,9 @@ class Ledger:
             ]
 
         async with promise(self.store):
+            # Asked first as well: a client that comes again and again while nothing can be confirmed would fill
+            # the path with uploads.
+            await self.store.confirm()
             snapshot, _ = await self.commit(path, await self.read(path), events, due=FIRST_LOOK)
         version = snapshot.record and snapshot.record.version(id)
         if not version:  # it lapsed within the same commit: a clock that jumped
