@@ -19,6 +19,7 @@ from dragonbelly.keys import key_of
 from dragonbelly.lifecycle import Accepted, Changed, Deleted, Event, apply
 from dragonbelly.model import Demand, Path, Record, Terms, Upload, Version
 from dragonbelly.policies.rules import Rules
+from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.plan import Plan, advance, plan
 from dragonbelly.state.cache import RecentRecords
 from dragonbelly.state.promise import promise
@@ -43,12 +44,23 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """See the module.  ``rules`` tells the policy of a version from its domain's rules."""
+    """
+    See the module.  ``rules`` tells the policy of a version from its domain's rules, ``epoch`` whether anything
+    may be removed.
+    """
 
     def __init__(
-        self, store: IStateStore, cluster: Cluster, rules: Rules, config: Config, clock: IClock, make_id: MakeId
+        self,
+        store: IStateStore,
+        epoch: Epoch,
+        cluster: Cluster,
+        rules: Rules,
+        config: Config,
+        clock: IClock,
+        make_id: MakeId,
     ) -> None:
         self.store = store
+        self.epoch = epoch
         self.cluster = cluster
         self._rules = rules
         self._config = config
@@ -96,6 +108,7 @@ class Ledger:
             self.now,
             int(self._config.delete.grace),
             avoid,
+            keep=not self.epoch.agreed,
         )
 
     # --- changing

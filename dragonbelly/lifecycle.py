@@ -108,6 +108,20 @@ class Changed(Event, frozen=True):
     terms: Terms | None
 
 
+class Adopted(Event, frozen=True):
+    """
+    An object of ``size`` bytes was found that the record does not know: the store has forgotten a write.  It
+    becomes what it may have been: an upload that came, to be verified until ``deadline``, or a copy, to be
+    checked.
+    """
+
+    id: str
+    backend: str
+    generation: int
+    size: int
+    deadline: int
+
+
 class Placed(Event, frozen=True):
     """A copy is to be made there.  Committed before the copy, so that no object is ever without a record."""
 
@@ -314,6 +328,31 @@ def _changed(record: Record, event: Changed) -> Record:
     return replace(_put(record, replace(live, terms=event.terms)), tries=0)
 
 
+def _adopted(record: Record, event: Adopted) -> Record:
+    version = record.version(event.id)
+    if version is None:
+        if any(v.id > event.id and v.state in (V.LIVE, V.SUPERSEDED, V.DELETED) for v in record.versions):
+            return record  # whatever it was, a later one came after it
+        version = Version(
+            event.id,
+            V.UPLOADING,
+            event.now,
+            size=event.size,
+            replicas=(Replica(event.backend, R.MISSING, generation=event.generation),),
+            upload=Upload(event.deadline, event.size),
+            removals=event.generation,
+        )
+        # The order in which it was accepted is lost: that of the ids is as near as we can come.
+        at = next((n for n, v in enumerate(record.versions) if v.id < event.id), len(record.versions))
+        return replace(record, versions=(*record.versions[:at], version, *record.versions[at:]), tries=0)
+    if version.replica(event.backend) is not None or event.generation < version.removals:
+        return record  # known, or what is left of one that is known to be removed
+    state = R.MISSING if version.state is V.UPLOADING else R.SUSPECT
+    found = Replica(event.backend, state, generation=event.generation)
+    version = replace(version, replicas=(*version.replicas, found), removals=event.generation)
+    return replace(_put(record, version), tries=0)
+
+
 # --- replicas --------------------------------------------------------------------------------------------
 
 
@@ -405,14 +444,15 @@ _MOVES: dict[type[Event], Callable[[Record, Any], Record]] = {
     Deleted: _deleted,
     Expired: _expired,
     Changed: _changed,
+    Adopted: _adopted,
     Placed: _placed,
     Copied: _copied,
     Found: _replica_move(R.GOOD, R.SUSPECT, R.LEAVING, R.LOST, progress=True),
     Doubted: _replica_move(R.SUSPECT, R.GOOD, R.LEAVING, R.LOST),
     Lost: _replica_move(R.LOST, R.GOOD, R.LEAVING, R.SUSPECT, dated=True),
     Leaving: _replica_move(R.LEAVING, R.GOOD, dated=True, progress=True),
-    Refused: _replica_move(R.CONDEMNED, R.MISSING),
-    Condemned: _replica_move(R.CONDEMNED, R.MISSING, R.GOOD, R.SUSPECT, R.LOST, R.LEAVING),
+    Refused: _replica_move(R.CONDEMNED, R.MISSING, dated=True),
+    Condemned: _replica_move(R.CONDEMNED, R.MISSING, R.GOOD, R.SUSPECT, R.LOST, R.LEAVING, dated=True),
     Removed: _removed,
     Tried: _tried,
     Thin: _thin,

@@ -31,6 +31,8 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendView, Record, ReplicaState
 from dragonbelly.model import Path as FilePath
 from dragonbelly.policies.rules import Rules
+from dragonbelly.replication.compare import Comparison
+from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
@@ -130,7 +132,8 @@ class Daemon(MultiService):
         self.store = store
         self.cluster = Cluster(_members(config, reactor))
         rules = Rules(config, config.make_policies(), self._unknown_policy)
-        self.ledger = Ledger(store, self.cluster, rules, config, reactor, self._make_id)
+        epoch = Epoch(store, reactor)
+        self.ledger = Ledger(store, epoch, self.cluster, rules, config, reactor, self._make_id)
         self.ledger.on_event = self._committed
         every = config.health.every
         self.states = OperatorStates(store, self.cluster, reactor, every)
@@ -148,6 +151,9 @@ class Daemon(MultiService):
             on_failure=lambda backend, reason: metrics.failures.labels(backend, reason).inc(),
         )
         self.cluster.on_change.append(self._changed)
+        self.comparison = Comparison(
+            self.ledger, self.health, config, reactor, name, on_agreed=self.sweeper.request
+        )
         verifier = Verifier(self.cluster, self.health, config, reactor)
         self.replicator = Replicator(
             self.ledger, verifier, self.health, config, reactor, random.random, metrics
@@ -177,7 +183,7 @@ class Daemon(MultiService):
         await self.states.work()
         await self._compare_backends()
         await self.health.round()
-        for part in (self.states, self.health, self.sweeper, self.replicator):
+        for part in (self.states, self.health, self.comparison, self.sweeper, self.replicator):
             part.setServiceParent(self)
         self.public.open = self.admin.open = True
         self._log.info("Dragonbelly {version} is open", version=__version__)

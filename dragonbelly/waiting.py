@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
@@ -18,3 +18,19 @@ async def together(deferreds: Sequence[Deferred[T]]) -> list[T]:
         return await gatherResults(deferreds, consumeErrors=True)
     except FirstError as first:
         raise first.subFailure.value or first from None
+
+
+async def each(items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Do the work for every item, ``at_once`` at a time; the first failure ends the others."""
+    left = iter(items)
+
+    async def one_after_the_other() -> None:
+        for item in left:
+            await work(item)
+
+    hands = [Deferred.fromCoroutine(one_after_the_other()) for _ in range(at_once)]
+    try:
+        await together(hands)
+    finally:
+        for hand in hands:
+            hand.cancel()

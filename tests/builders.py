@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Coroutine
 from hashlib import sha256
@@ -40,6 +41,8 @@ from dragonbelly.model import (
     VersionState,
 )
 from dragonbelly.policies.rules import Rules
+from dragonbelly.replication.compare import Comparison
+from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
@@ -220,6 +223,10 @@ class StoreLink:
         self.before_commit: Callable[[Path], None] = lambda path: None
         self.commits = 0
 
+    @property
+    def run(self) -> str:
+        return "" if self.away else self.store.run
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.store, name)
         if not callable(method):
@@ -309,9 +316,9 @@ class Daemon:
         self.cluster = Cluster(
             Member(made[n], BackendView(n, s.host, s.zone, s.weight)) for n, s in config.backends.items()
         )
-        self.ledger = Ledger(
-            store, self.cluster, Rules(config, config.make_policies()), config, clock, world.make_id
-        )
+        epoch = Epoch(store, clock)
+        rules = Rules(config, config.make_policies())
+        self.ledger = Ledger(store, epoch, self.cluster, rules, config, clock, world.make_id)
         self.states = OperatorStates(store, self.cluster, clock)
         self.sweeper = Sweeper(self.ledger, clock, name, config.fingerprint())
         self.impatient: list[str] = []
@@ -332,7 +339,10 @@ class Daemon:
         self.replicator = Replicator(
             self.ledger, self.verifier, self.health, config, clock, lambda: 0.5, self.metrics
         )
-        self.parts = (self.states, self.health, self.sweeper, self.replicator)
+        self.comparison = Comparison(
+            self.ledger, self.health, config, clock, name, on_agreed=self.sweeper.request
+        )
+        self.parts = (self.states, self.health, self.comparison, self.sweeper, self.replicator)
 
     def start(self) -> Daemon:
         done(self.states.work())
@@ -355,6 +365,8 @@ class Daemon:
             if loop is not None and loop.running:
                 loop.stop()
             part.running = 0
+        if self.comparison._working is not None:
+            self.comparison._working.cancel()  # it renews its lease meanwhile
 
     async def _expected(self, backend: str) -> bool:
         use = (await self.link.use()).get(backend, Use())
@@ -422,6 +434,18 @@ class World:
     @property
     def now(self) -> int:
         return int(self.clock.seconds())
+
+    # --- a store that forgets
+
+    def save(self) -> dict[str, Any]:
+        """All that the store holds now."""
+        return copy.deepcopy({name: value for name, value in vars(self.store).items() if name != "_clock"})
+
+    def roll_back(self, saved: dict[str, Any]) -> None:
+        """The server died, and another run of it came back with what was saved."""
+        runs = int(self.store.run)
+        vars(self.store).update(copy.deepcopy(saved))
+        self.store.run = str(runs + 1)
 
     # --- what clients do
 

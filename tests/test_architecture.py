@@ -32,8 +32,8 @@ PURE = (
 LAYERS = (
     ("embedded", "service", "private_redis", "cli"),
     ("web", "node"),
-    ("replication.replicator", "replication.sweep"),
-    ("replication.verify", "ledger"),
+    ("replication.replicator", "replication.sweep", "replication.compare"),
+    ("replication.verify", "replication.replicas", "ledger"),
     ("cluster", "state.redis", "state.memory", "state.cache", "replication", "backends"),
     ("config", "policies", "plugins"),
 )

@@ -20,6 +20,7 @@ from dragonbelly.lifecycle import (
     VERSION_MOVES,
     Abandoned,
     Accepted,
+    Adopted,
     Changed,
     Condemned,
     Copied,
@@ -392,6 +393,69 @@ def test_a_generation_never_repeats():
     assert apply(one, Placed(NOW, vid(1), "z")) == one
 
 
+# --- what the store has forgotten
+
+
+def adopted(number: int, backend: str = "a", generation: int = 0) -> Adopted:
+    return Adopted(NOW, vid(number), backend, generation, len(DATA), LATER)
+
+
+def test_a_forgotten_upload_is_one_again():
+    after = events(Record(), adopted(1, generation=3))
+    assert after == record(
+        version(
+            1,
+            V.UPLOADING,
+            "a.3:missing",
+            sha256=None,
+            upload=upload(deadline=LATER, size=len(DATA)),
+        )
+    )
+    # Another object of it, and the same again.
+    after = events(after, adopted(1, "b", 4), adopted(1), adopted(1, "b", 4))
+    assert after.versions[0].replicas == replicas("a.3:missing", "b.4:missing")
+    assert after.versions[0].removals == 4
+    after = events(after, verified(1, "b"))
+    assert (state_of(after, 1), state_on(after, "b")) == (V.LIVE, R.GOOD)
+
+
+def test_a_forgotten_upload_takes_its_place():
+    there = record(
+        version(5, V.UPLOADING, "a:missing"), live("a:good", number=2), version(1, V.SUPERSEDED, "a:good")
+    )
+    after = events(there, adopted(3))
+    assert [v.id for v in after.versions] == [vid(5), vid(3), vid(2), vid(1)]
+    after = events(after, verified(3))
+    assert after.live is not None
+    assert after.live.id == vid(3)
+
+
+@pytest.mark.parametrize("state", [V.LIVE, V.SUPERSEDED, V.DELETED])
+def test_what_came_before_something_later_is_not_forgotten(state):
+    there = record(version(2, state, "a:good"))
+    assert events(there, adopted(1)) == there
+
+
+@pytest.mark.parametrize(
+    ("of", "becomes"),
+    [(V.UPLOADING, R.MISSING), (V.LIVE, R.SUSPECT), (V.SUPERSEDED, R.SUSPECT), (V.DELETED, R.SUSPECT)],
+)
+def test_a_forgotten_copy(of, becomes):
+    there = record(version(1, of, "a:good" if of is not V.UPLOADING else "a:missing", removals=2))
+    after = events(there, adopted(1, "b", 2))
+    assert state_on(after, "b") is becomes
+    # What was placed before the removals that are known is what is left of one; and where one is it stays.
+    assert events(there, adopted(1, "b", 1), adopted(1, "a", 2)) == there
+
+
+def test_a_forgotten_copy_does_not_give_its_generation_again():
+    there = events(record(live("a:good")), adopted(1, "b", 4), Lost(NOW, vid(1), "b", 4))
+    there = events(
+        there, Condemned(NOW, vid(1), "b", 4), Removed(NOW, vid(1), "b", 4), Placed(NOW, vid(1), "b")
+    )
+    assert there.versions[0].replica("b") == Replica("b", R.MISSING, generation=5)
+
+
 def test_terms():
     there = record(live("a:good"), tries=3)
     terms = Terms(copies=4)
@@ -521,6 +585,12 @@ class Life(RuleBasedStateMachine):
     def replica(self, kind, number, backend, late):
         id = self.some(number)
         self.happen(kind(self.now, id, backend, self.generation(id, backend, late)))
+
+    @rule(number=NUMBERS, backend=NAMES, generation=st.integers(0, 3))
+    def adopt(self, number, backend, generation):
+        if self.record.versions:
+            id = self.record.versions[number % len(self.record.versions)].id
+            self.happen(Adopted(self.now, id, backend, generation, 3, LATER))
 
     @rule(thin=st.booleans())
     def thin(self, thin):

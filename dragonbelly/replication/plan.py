@@ -42,6 +42,12 @@ R, V = ReplicaState, VersionState
 #: Seconds between two looks at an upload that has not come: half its age, within these.
 LOOK_MIN, LOOK_MAX = 1, 60
 
+#: Seconds between the commit that condemns an object and its removal.  A Redis that comes back older than it
+#: was has lost its last one or two seconds (``appendfsync everysec``), so it never has forgotten a removal that
+#: began.  Otherwise one still under way could hit an object that is counted on again, or one that was stored
+#: under the same key a second time.
+SETTLED = 5
+
 
 class Step(msgspec.Struct, frozen=True):
     """Something to be done at a storage server, for version ``id``."""
@@ -91,8 +97,9 @@ class Plan(msgspec.Struct, frozen=True):
 class _Draft:
     """A plan while it is being made."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int, keep: bool) -> None:
         self.now = now
+        self.keep = keep
         self.moves: list[Event] = []
         self.steps: list[Step] = []
         self.waits = False
@@ -110,12 +117,15 @@ def plan(
     now: int,
     grace: int,
     avoid: frozenset[str] = frozenset(),
+    keep: bool = False,
 ) -> Plan:
     """
     What to do.  ``policy`` tells the policy of a version; ``grace`` is how long objects that are not needed
-    are kept, in s; nothing new goes to the backends in ``avoid`` (they just failed).
+    are kept, in s; nothing new goes to the backends in ``avoid`` (they just failed).  ``keep``: nothing may be
+    removed or given up, for nobody knows whether the record is of today; what would be waits.
     """
-    draft = _Draft(now)
+    draft = _Draft(now, keep)
+    grace = max(grace, SETTLED)
     satisfied = True
     live = record.live
     if live is not None:
@@ -163,8 +173,11 @@ def _plan_upload(draft: _Draft, version: Version, cluster: ClusterView) -> None:
     for replica in version.in_state(R.CONDEMNED):
         _plan_removal(draft, version, replica, cluster)
     deadline = version.upload.deadline
-    draft.steps.append(Verify(version.id, final=draft.now >= deadline))
-    if draft.now < deadline:
+    final = draft.now >= deadline
+    draft.steps.append(Verify(version.id, final=final and not draft.keep))
+    if final and draft.keep:
+        draft.waits = True
+    if not final:
         age = draft.now - version.since
         draft.at(min(deadline, draft.now + min(max(age / 2, LOOK_MIN), LOOK_MAX)))
 
@@ -175,16 +188,24 @@ def _plan_end(draft: _Draft, version: Version, cluster: ClusterView, end: int | 
     dead backend is gone already.
     """
     for replica in version.replicas:
-        if _is_dead(replica, cluster) or (end is not None and draft.now >= end):
+        if _is_dead(replica, cluster):
             _plan_removal(draft, version, replica, cluster)
         elif end is not None:
-            draft.at(end)
+            _plan_removal(draft, version, replica, cluster, end)
 
 
-def _plan_removal(draft: _Draft, version: Version, replica: Replica, cluster: ClusterView) -> None:
+def _plan_removal(
+    draft: _Draft, version: Version, replica: Replica, cluster: ClusterView, end: int | None = None
+) -> None:
+    """Remove it from ``end`` on: if nothing else is said, when its condemnation has settled."""
     backend = cluster.get(replica.backend)
+    end = replica.since + SETTLED if end is None else end
     if _is_dead(replica, cluster):
         draft.moves.append(Removed(draft.now, version.id, replica.backend, replica.generation))
+    elif draft.now < end:
+        draft.at(end)
+    elif draft.keep:
+        draft.waits = True
     elif backend is not None and backend.reachable:
         draft.steps.append(Remove(version.id, replica.backend, replica.generation))
     else:
@@ -233,11 +254,14 @@ def _plan_live(
             return False
         draft.moves.extend(Placed(now, version.id, name) for name in _free(placement.add, version, cluster))
     drops = tuple(_drops(now, version, placement, cluster, avoid))
-    draft.moves.extend(drops)
     if placement.enough and not drops and len(good) > placement.owed and len(_sure(good, cluster)) < len(good):
         # One too many, and none may go while a server is away: to be looked at when it is back.
         draft.waits = True
-    draft.moves.extend(_bad(now, version))
+    gone = [*drops, *_bad(now, version)]
+    if draft.keep:
+        draft.waits |= bool(gone)
+    else:
+        draft.moves.extend(gone)
 
     sources = _sources(version, cluster)
     for replica in version.replicas:
@@ -253,9 +277,11 @@ def _plan_live(
                     continue
                 if now < replica.since + grace:
                     draft.at(replica.since + grace)
-                elif _counted(_sure(good, cluster), cluster) < placement.owed or not _served(good, cluster):
-                    # One that is away may never come back, and one that was taken down is not read from: what
-                    # is left stays until it has.
+                elif draft.keep or _counted(_sure(good, cluster), cluster) < placement.owed:
+                    # One that is away may never come back: what is left stays until it has.
+                    draft.waits = True
+                elif not _served(good, cluster):
+                    # Nobody is sent to a server that a person took down, so this one is read from.
                     draft.waits = True
                 else:
                     draft.moves.append(Condemned(now, version.id, replica.backend, replica.generation))

@@ -58,10 +58,14 @@ ROUNDS = 50
 
 
 class Visit:
-    """What one visit remembers: the steps that it took without getting on, and the backends that failed."""
+    """
+    What one visit remembers: the steps that it took without getting on, the backends that failed, and which
+    ``run`` of the store it read from.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str) -> None:
         self.path = path
+        self.run = run
         self.futile: set[Step] = set()
         self.avoid: frozenset[str] = frozenset()
 
@@ -170,12 +174,15 @@ class Replicator(TickingService):
 
     async def reconcile(self, path: Path, snapshot: Snapshot) -> float | None:
         """Do what the plan says until nothing more can be done now; when to look again, in s (None: never)."""
-        visit = Visit(path)
+        visit = Visit(path, self._store.run)
         events: list[Event] = []
         for _ in range(ROUNDS):
             happened = tuple(events)
+            if self._store.run != visit.run:
+                # What was seen and done may be of a record that another server never had.
+                raise StateUnavailable("another server answers than when the visit began")
             snapshot, plan = await self._ledger.happened(path, snapshot, happened, avoid=visit.avoid)
-            await self._clear_late(path, snapshot.record, happened)
+            await self._clear_late(visit, snapshot.record, happened)
             steps = [step for step in plan.steps if step not in visit.futile]
             if not steps:
                 return await self._leave(path, snapshot, plan)
@@ -187,7 +194,7 @@ class Replicator(TickingService):
             events = [event for result in results for event in result]
         raise AssertionError(f"the plan of {path.member} does not end")
 
-    async def _clear_late(self, path: Path, record: Record | None, events: Sequence[Event]) -> None:
+    async def _clear_late(self, visit: Visit, record: Record | None, events: Sequence[Event]) -> None:
         """
         Remove a copy that nobody waits for any more: its place was given up while it was made, so no record
         knows of its object, and no other copy will ever have its key.
@@ -198,9 +205,9 @@ class Replicator(TickingService):
             version = record.version(event.id) if record is not None else None
             replica = version.replica(event.backend) if version is not None else None
             if replica is None or replica.generation != event.generation:
-                key = storage_key(path, event.id, event.generation)
+                key = storage_key(visit.path, event.id, event.generation)
                 try:
-                    await self._cluster.backend(event.backend).delete(key)
+                    await self._delete(visit, event.backend, key)
                 except BackendError as error:
                     self._doubt(event.backend, error)
 
@@ -296,6 +303,8 @@ class Replicator(TickingService):
                 self._doubt(step.backend, error)
                 self._health.wrote(step.backend, went_well=False)
                 visit.fail(step, step.backend)
+                if not self._ledger.epoch.agreed:
+                    return doubted  # what lies there may be the very copy, which the record has forgotten
                 return [*doubted, Refused(now, version.id, step.backend, step.generation)]
             except BackendError as error:
                 self._doubt(step.backend, error)
@@ -348,13 +357,28 @@ class Replicator(TickingService):
         replica = version.replica(step.backend)
         assert replica is not None
         try:
-            await self._cluster.backend(step.backend).delete(key_of(visit.path, version, replica))
+            deleted = await self._delete(visit, step.backend, key_of(visit.path, version, replica))
         except BackendError as error:
             self._doubt(step.backend, error)
+            deleted = False
+        if not deleted:
             visit.fail(step)
             return ()
         self._metrics.removals.labels(step.backend).inc()
         return [Removed(self._ledger.now, version.id, step.backend, step.generation)]
+
+    async def _delete(self, visit: Visit, backend: str, key: str) -> bool:
+        """
+        Delete an object, unless the record that says so may not be true any more.
+
+        :raises StateUnavailable: somebody else may have written that record, and it is not safe yet.
+        """
+        await self._store.confirm()
+        # Looked at in the same moment in which the request goes out.
+        if not self._ledger.epoch.agreed or self._store.run != visit.run:
+            return False
+        await self._cluster.backend(backend).delete(key)
+        return True
 
     def _doubt(self, backend: str, error: BackendError) -> None:
         self._log.debug("{backend}: {error}", backend=backend, error=str(error))

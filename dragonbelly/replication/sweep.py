@@ -17,13 +17,11 @@ from twisted.internet.task import deferLater
 from dragonbelly.interfaces import IClock
 from dragonbelly.ledger import Ledger
 from dragonbelly.model import Path, Record
+from dragonbelly.replication.turn import Turn
 from dragonbelly.ticking import TickingService
 
 #: Records that are looked at together, and seconds between two lots: a sweep leaves room for the real work.
 LOT, PAUSE = 200, 0.01
-
-#: Seconds for which a daemon that sweeps is left alone.
-LEASE = 15
 
 WANTED, DONE, HOLDER, FINGERPRINT = "sweep.wanted", "sweep.done", "sweep.holder", "fingerprint"
 
@@ -35,7 +33,7 @@ class Sweeper(TickingService):
         super().__init__(clock, every)
         self._ledger = ledger
         self._store = ledger.store
-        self._name = name
+        self._turn = Turn(self._store, clock, HOLDER, name)
         self._fingerprint = fingerprint
         self._compared = False
         self._requests = 0
@@ -63,15 +61,14 @@ class Sweeper(TickingService):
         wanted = await self._store.meta(WANTED)
         if wanted == await self._store.meta(DONE) or not await self._may_sweep():
             return
-        if await self._hold():
+        if await self._turn.take():
             self._log.info("looking at all files: what is asked of them, or the backends, changed")
-            hastened = await self.sweep(self._store.walk, self._hold)
+            hastened = await self.sweep(self._store.walk, self._turn.take)
             if hastened is None:
                 return
             done = await self._store.meta(DONE)
             await self._store.set_meta(DONE, done, wanted or "0")
-            # Given back, so that the next one need not wait for the lease to end.
-            await self._store.set_meta(HOLDER, await self._store.meta(HOLDER), "")
+            await self._turn.give_back()
             self._log.info("looked at all files; {n} have something to do", n=hastened)
 
     async def _compare(self) -> None:
@@ -92,14 +89,6 @@ class Sweeper(TickingService):
         wanted = await self._store.meta(WANTED)
         # Who loses to another daemon's request need not ask again: that one was made later than the change.
         await self._store.set_meta(WANTED, wanted, str(int(wanted or "0") + 1))
-
-    async def _hold(self) -> bool:
-        """Be the one who sweeps, or go on being it."""
-        holder = await self._store.meta(HOLDER)
-        name, _, until = (holder or "").rpartition(" ")
-        if name not in ("", self._name) and self._clock.seconds() < float(until):
-            return False
-        return await self._store.set_meta(HOLDER, holder, f"{self._name} {int(self._clock.seconds()) + LEASE}")
 
     def _is_busy(self, path: Path, record: Record) -> bool:
         try:

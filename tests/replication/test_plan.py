@@ -40,7 +40,7 @@ from dragonbelly.model import (
     VersionState,
 )
 from dragonbelly.policies.copies import CopiesPolicy
-from dragonbelly.replication.plan import Check, Copy, Plan, Remove, Step, Verify, advance, demand, plan
+from dragonbelly.replication.plan import SETTLED, Check, Copy, Plan, Remove, Step, Verify, advance, demand, plan
 from dragonbelly.testing.policy import clusters
 from tests.builders import DATA, NOW, live, record, upload, version, vid, view
 
@@ -57,6 +57,12 @@ def planned(record: Record, cluster: ClusterView, *, now: int = NOW, copies: int
 
 def advanced(record: Record, cluster: ClusterView, **how: Any) -> tuple[Record, Plan]:
     return advance(record, lambda each: planned(each, cluster, **how))
+
+
+def removal(record: Record, cluster: ClusterView, now: int = NOW) -> tuple[Step, ...]:
+    """The steps, once what was condemned ``now`` has settled; there are none before."""
+    assert not [s for s in planned(record, cluster, now=now + SETTLED - 1).steps if isinstance(s, Remove)]
+    return planned(record, cluster, now=now + SETTLED).steps
 
 
 def states(version: Version | None) -> dict[str, str]:
@@ -115,7 +121,8 @@ def test_surplus_leaves_and_goes_after_the_grace():
     assert left == Plan(due=1)
     after, left = advanced(after, view("a", "b", "c:drain"), now=NOW + GRACE)
     assert states(after.live)["c"] == "condemned"
-    assert left.steps == (Remove(vid(1), "c", 0),)
+    assert left == Plan(due=SETTLED)
+    assert removal(after, view("a", "b", "c:drain"), now=NOW + GRACE) == (Remove(vid(1), "c", 0),)
 
 
 def test_drain_adds_before_it_drops():
@@ -146,7 +153,7 @@ def test_what_leaves_stays_while_another_may_not_come_back():
     assert states(after.live)["c"] == "leaving"
     assert (left.steps, left.waits) == ((), True)
     after, left = advanced(there, view("a", "b", "c"))
-    assert left.steps == (Remove(vid(1), "c", 0),)
+    assert removal(after, view("a", "b", "c")) == (Remove(vid(1), "c", 0),)
     # Of the two that are owed one is away for good: it is needed again.
     after, left = advanced(there, view("a", "b:away", "c"))
     assert states(after.live)["c"] == "good"
@@ -170,11 +177,71 @@ def test_a_doubted_one_is_checked():
 
 def test_a_lost_one_makes_room_only_while_a_good_one_is_left():
     after, left = advanced(record(live("a:good", "b:lost")), view("a", "b"))
-    assert left.steps == (Remove(vid(1), "b", 0),)
+    assert removal(after, view("a", "b")) == (Remove(vid(1), "b", 0),)
     after, left = advanced(record(live("a:lost", "b:suspect", "c:lost")), view("a", "b", "c:away"))
     assert states(after.live) == {"a": "lost", "b": "suspect", "c": "lost"}
     assert left.steps == (Check(vid(1), "a"), Check(vid(1), "b"))
     assert left.waits
+
+
+# --- while nobody knows whether the record is of today
+
+
+def kept(there: Record, *cluster: str, **how: Any) -> tuple[Record, Plan]:
+    return advanced(there, view(*cluster), keep=True, **how)
+
+
+def test_nothing_leaves_and_nothing_is_condemned():
+    for there, *cluster in (
+        (record(live("a:good", "b:good", "c:good")), "a", "b", "c:drain"),
+        (record(live("a:good", "b:good", f"c:leaving@{LONG_AGO}")), "a", "b", "c"),
+        (record(live("a:good", "b:good", "c:missing")), "a", "b", "c:drain"),
+        (record(live("a:good", "b:good", "c:lost")), "a", "b", "c:away"),
+    ):
+        after, left = kept(there, *cluster)
+        assert after == there
+        assert (left.steps, left.waits) == ((), True)
+        assert advanced(there, view(*cluster))[0] != there
+
+
+def test_nothing_is_removed():
+    old = {"since": LONG_AGO}
+    for there in (
+        record(live("a:good", "b:good", f"c:condemned@{LONG_AGO}")),
+        record(version(1, V.DELETED, "a:good", **old)),
+        record(live("a:good", "b:good", number=2), version(1, V.SUPERSEDED, "c:good", **old)),
+        record(version(1, V.ABANDONED, "a:missing", upload=upload(deadline=LONG_AGO), **old)),
+        record(version(1, V.UPLOADING, f"a:condemned@{LONG_AGO}", "b:missing")),
+    ):
+        after, left = kept(there, "a", "b", "c")
+        assert after == there
+        assert not [step for step in left.steps if isinstance(step, Remove)]
+        assert left.waits
+        assert [s for s in advanced(there, view("a", "b", "c"))[1].steps if isinstance(s, Remove)]
+
+
+def test_no_upload_is_given_up():
+    there = record(version(1, V.UPLOADING, "a:missing", upload=upload(deadline=NOW)))
+    _, left = kept(there, "a")
+    assert left == Plan(steps=(Verify(vid(1), final=False),), waits=True)
+
+
+def test_what_brings_no_harm_goes_on():
+    after, left = kept(record(live("a:good")), "a", "b")
+    assert left.steps == (Copy(vid(1), "b", 0, ("a",)),)
+    after, left = kept(record(live("a:good", "b:leaving@1")), "a", "b")
+    assert states(after.live)["b"] == "good"
+    after, left = kept(record(live("a:good", "b:good")), "a", "b:dead")
+    assert states(after.live)["b"] == "lost"
+    after, left = kept(record(version(1, V.DELETED, "a:good", since=LONG_AGO)), "a:dead")
+    assert after == Record()
+
+
+@pytest.mark.parametrize("grace", [0, 1, SETTLED])
+def test_no_grace_is_shorter_than_what_a_store_may_forget(grace):
+    there = record(version(1, V.DELETED, "a:good"))
+    for now, steps in ((NOW + SETTLED - 1, ()), (NOW + SETTLED, (Remove(vid(1), "a", 0),))):
+        assert plan(there, view("a"), lambda _: CopiesPolicy("p"), now, grace).steps == steps
 
 
 def test_where_one_has_to_be_removed_no_other_is_waited_for():

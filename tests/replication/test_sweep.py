@@ -8,7 +8,8 @@ from twisted.internet.defer import fail
 from dragonbelly.errors import StateUnavailable
 from dragonbelly.model import BackendState, Path
 from dragonbelly.replication import sweep
-from dragonbelly.replication.sweep import DONE, FINGERPRINT, HOLDER, LEASE, WANTED
+from dragonbelly.replication.sweep import DONE, FINGERPRINT, HOLDER, WANTED
+from dragonbelly.replication.turn import LEASE
 from tests.builders import configuration, done
 
 ALIVE, READONLY, DRAIN, DOWN, DEAD = BackendState
@@ -173,8 +174,8 @@ def test_a_holder_that_was_asleep_stops(make_world, monkeypatch):
     assert meta(world, HOLDER).startswith("one ")
     assert not swept(world)
     holder = meta(world, HOLDER)
-    assert done(world.store.set_meta(HOLDER, holder, f"two {world.now + 1000}"))
-    world.advance(30)
+    assert done(world.store.set_meta(HOLDER, holder, f"two {world.now + LEASE}"))
+    world.advance(LEASE - 1)
     assert not swept(world)
     assert meta(world, HOLDER).startswith("two ")
     done(world.store.set_meta(HOLDER, meta(world, HOLDER), f"two {world.now}"))

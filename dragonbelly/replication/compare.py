@@ -1,0 +1,294 @@
+"""
+Comparing all records with the storage, after which a Redis that may have come back older is trusted again.
+
+Both ways.  Each copy that a record counts on is looked at; what is not there any more is checked by its visit.
+Each object on each server is looked up; what no record knows, and was written so late that its record may have
+been lost, is taken into the records again.  See ``replication.epoch`` for why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dragonbelly.cluster.health import Health
+from dragonbelly.config.values import Config
+from dragonbelly.errors import BackendError
+from dragonbelly.interfaces import IClock, Snapshot
+from dragonbelly.ledger import Ledger
+from dragonbelly.lifecycle import Adopted, Event
+from dragonbelly.model import BackendState, Path, Record, ReplicaState
+from dragonbelly.replication.epoch import RUN, SKIPPED
+from dragonbelly.replication.objects import StoredObject, is_forgotten, lots
+from dragonbelly.replication.replicas import Replicas
+from dragonbelly.replication.turn import Turn
+from dragonbelly.ticking import TickingService
+from dragonbelly.waiting import each
+
+#: Records that are read together, and replicas or records that are asked for at a time.
+LOT, AT_ONCE = 200, 8
+
+HOLDER = "compare.holder"
+
+R = ReplicaState
+
+#: The replicas that somebody may count on.
+COUNTED = (R.GOOD, R.LEAVING, R.SUSPECT)
+
+
+class _Ended(Exception):
+    """Another server answers, or another daemon goes on with it."""
+
+
+class Comparison(TickingService):
+    """
+    Keeps the gate: says that all is well while it is, and compares when it may not be.  A backend that does
+    not answer is waited for, unless a person said that it is down or dead; what is down (or not in the
+    configuration) is compared when it is back.
+
+    ``on_agreed`` is called when the gate opened again; ``name`` tells this daemon from others.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        health: Health,
+        config: Config,
+        clock: IClock,
+        name: str,
+        on_agreed: Callable[[], None],
+        every: float = 1.0,
+    ) -> None:
+        super().__init__(clock, every)
+        self._ledger = ledger
+        self._store = ledger.store
+        self._epoch = ledger.epoch
+        self._cluster = ledger.cluster
+        self._health = health
+        self._config = config
+        self._on_agreed = on_agreed
+        self._replicas = Replicas(ledger, health)
+        self._turn = Turn(self._store, clock, HOLDER, name)
+        self._was_agreed = False
+        self._run = ""
+        self._compared: set[str] = set()
+        self._said: list[str] = []
+        self._skipped: dict[str, int] | None = None
+        self._counts = dict.fromkeys(("records", "objects", "doubted", "adopted"), 0)
+
+    def show(self) -> dict[str, Any]:
+        """How far it is, for operators."""
+        agreed = self._epoch.agreed
+        return {
+            "agreed": agreed,
+            **self._counts,
+            "waits_for": [] if agreed else self._left(),
+            "skipped": sorted(self._skipped or ()),
+        }
+
+    async def work(self) -> None:
+        if not self._epoch.agreed and not await self._epoch.look():
+            await self._compare()
+        if self._epoch.agreed:
+            await self._epoch.beat()
+            await self._agreed()
+
+    async def _agreed(self) -> None:
+        if not self._was_agreed:
+            self._was_agreed = True
+            self._skipped = None
+            if self._run:
+                self._log.info("records and storage agree: what is not needed is removed again")
+                self._on_agreed()
+        if self._skipped is None:
+            self._skipped = _parsed(await self._store.meta(SKIPPED))
+        if any(self._is_reachable(name) for name in self._skipped):
+            await self._catch_up()
+
+    # --- all of it
+
+    async def _compare(self) -> None:
+        run = self._store.run
+        if run == "":
+            return
+        if run != self._run:
+            self._run, self._was_agreed, self._compared, self._said = run, False, set(), []
+            self._counts = dict.fromkeys(self._counts, 0)
+            self._log.warn(
+                "this is another run of Redis, which may have lost the last writes: nothing is removed until "
+                "all records and the storage were compared"
+            )
+        if not await self._turn.take():
+            return
+        with self._turn.kept():
+            try:
+                await self._go_on(run)
+            except _Ended:
+                return
+        if self._epoch.agreed:
+            await self._turn.give_back()
+
+    async def _go_on(self, run: str) -> None:
+        """Compare the backends that are left and answer; when none is left, agree."""
+        old = await self._store.meta(RUN)
+        since = await self._epoch.since()
+        skipped = _parsed(await self._store.meta(SKIPPED))
+        ready = [name for name in self._left() if self._is_reachable(name)]
+        if ready:
+            self._compared |= await self._look_at({n: _earlier(since, skipped.get(n)) for n in ready}, run)
+        if left := self._left():
+            if left != self._said:
+                self._said = left
+                self._log.warn(
+                    "nothing is removed until these backends answer, too: {left}", left=", ".join(left)
+                )
+            return
+        for name in self._compared:
+            skipped.pop(name, None)
+        if since is not None:
+            skipped |= {n: min(since, skipped.get(n, since)) for n in await self._absent()}
+        await self._set_skipped(skipped)
+        self._check(run)
+        if await self._epoch.agree(run, old):
+            self._log.info(
+                "compared {records} records and {objects} objects: {doubted} copies are doubted, {adopted} "
+                "objects were forgotten and are known again",
+                **self._counts,
+            )
+            await self._epoch.look()
+
+    def _left(self) -> list[str]:
+        """The backends that the comparison cannot end without."""
+        out = (BackendState.DOWN, BackendState.DEAD)
+        return [
+            n for n in self._cluster.names if n not in self._compared and self._cluster.view[n].state not in out
+        ]
+
+    async def _absent(self) -> list[str]:
+        """Those that may hold something and could not be compared."""
+        view = self._cluster.view
+        down = [n for n in self._cluster.names if view[n].state is BackendState.DOWN]
+        elsewhere = [name for name in sorted(await self._store.use()) if name not in view]
+        return [name for name in down + elsewhere if name not in self._compared]
+
+    def _is_reachable(self, name: str) -> bool:
+        return name in self._cluster.view and self._cluster.view[name].reachable
+
+    def _check(self, run: str) -> None:
+        if self._store.run != run or not self._turn.ours:
+            raise _Ended
+
+    # --- what was not there
+
+    async def _catch_up(self) -> None:
+        """Compare those that are back, though the gate is open: of their objects none was removed."""
+        if not await self._turn.take():
+            return
+        run = self._store.run
+        with self._turn.kept():
+            try:
+                skipped = _parsed(await self._store.meta(SKIPPED))
+                ready: dict[str, int | None] = {n: at for n, at in skipped.items() if self._is_reachable(n)}
+                for name in await self._look_at(ready, run):
+                    del skipped[name]
+                await self._set_skipped(skipped)
+            except _Ended:
+                self._skipped = None
+                return
+        await self._turn.give_back()
+
+    async def _set_skipped(self, skipped: dict[str, int]) -> None:
+        text = " ".join(f"{name}={at}" for name, at in sorted(skipped.items()))
+        old = await self._store.meta(SKIPPED)
+        if old != text and (old or text):
+            await self._store.set_meta(SKIPPED, old, text)
+        self._skipped = skipped
+
+    # --- looking
+
+    async def _look_at(self, since: dict[str, int | None], run: str) -> set[str]:
+        """
+        Compare these backends: which of them answered to the end.  ``since`` is from when on versions on each
+        may have been forgotten, None: none was.
+        """
+        failed: set[str] = set()
+        await self._records(frozenset(since), failed, run)
+        for name in sorted(since):
+            if name not in failed and not await self._objects(name, since[name], run):
+                failed.add(name)
+        return set(since) - failed
+
+    async def _records(self, names: frozenset[str], failed: set[str], run: str) -> None:
+        async def look(at: tuple[Path, Snapshot | None]) -> None:
+            path, snapshot = at
+            live = snapshot.record.live if snapshot is not None and snapshot.record is not None else None
+            for replica in live.in_state(*COUNTED) if live is not None else ():
+                if live is None or replica.backend not in names or replica.backend in failed:
+                    continue
+                seen = await self._replicas.stat(path, live, replica)
+                if seen.unknown:
+                    failed.add(replica.backend)
+                elif seen.wrong is not None:
+                    self._counts["doubted"] += 1
+                    self._check(run)
+                    await self._replicas.doubt(path, live, replica)
+
+        cursor: str | None = None
+        while True:
+            paths, cursor = await self._store.walk(cursor, LOT)
+            snapshots = await self._store.get_many(paths)
+            await each(zip(paths, snapshots, strict=True), look, AT_ONCE)
+            self._check(run)
+            self._counts["records"] += len(paths)
+            if cursor is None:
+                return
+
+    async def _objects(self, name: str, since: int | None, run: str) -> bool:
+        """Take in what was forgotten on a backend; whether it was walked to its end."""
+        if not await self._health.believed(name):
+            return False
+        try:
+            async for ours, _ in lots(self._cluster.backend(name)):
+                snapshots = await self._store.get_many([found.path for found in ours])
+                for found, snapshot in zip(ours, snapshots, strict=True):
+                    if snapshot is not None and found.path.domain in self._config.domains:
+                        await self._adopt(name, found, snapshot, since, run)
+                self._check(run)
+                self._counts["objects"] += len(ours)
+        except BackendError as error:
+            self._health.doubt(name, error)
+            return False
+        return True
+
+    async def _adopt(
+        self, name: str, found: StoredObject, snapshot: Snapshot, since: int | None, run: str
+    ) -> None:
+        edge = float("inf") if since is None else since
+
+        def events(record: Record) -> list[Event]:
+            if not is_forgotten(record, name, found, edge):
+                return []
+            upload = self._config.upload
+            deadline = int(self._ledger.now + upload.lapse + found.size / upload.min_rate) + 1
+            return [Adopted(self._ledger.now, found.version, name, found.generation, found.size, deadline)]
+
+        if events(snapshot.record or Record()):
+            self._check(run)
+            before = snapshot.token
+            after, _ = await self._ledger.commit(found.path, snapshot, events)
+            self._counts["adopted"] += after.token != before
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else min(one, other)
+
+
+def _parsed(skipped: str | None) -> dict[str, int]:
+    """The meta's ``SKIPPED``."""
+    pairs = (item.rpartition("=") for item in (skipped or "").split())
+    return {name: int(at) for name, _, at in pairs}
+
+
+def is_skipped(skipped: str | None, name: str) -> bool:
+    """Whether objects on the backend may belong to records that were forgotten."""
+    return name in _parsed(skipped)

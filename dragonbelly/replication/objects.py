@@ -1,0 +1,69 @@
+"""What lies on a storage server, against what the records know of it.  The rules are pure."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from dragonbelly.ids import created
+from dragonbelly.interfaces import IBackend
+from dragonbelly.keys import looks_like_mark, parse_key, storage_key
+from dragonbelly.model import Path, Record
+
+#: Objects that are looked at together.
+LOT = 200
+
+
+class StoredObject(msgspec.Struct, frozen=True):
+    """One object of the form of ``dragonbelly.keys``, and what its key says."""
+
+    key: str
+    size: int
+    path: Path
+    version: str
+    generation: int
+
+
+def of_key(key: str, size: int) -> StoredObject | None:
+    """None: the key is none of ours."""
+    parsed = parse_key(key)
+    if parsed is None or storage_key(*parsed) != key:
+        return None
+    if any(looks_like_mark(segment) for segment in parsed[0].name.split("/")):
+        return None  # no path of a file
+    return StoredObject(key, size, *parsed)
+
+
+async def lots(backend: IBackend, prefix: str = "") -> AsyncIterator[tuple[list[StoredObject], list[str]]]:
+    """
+    All that lies there under a directory, a lot at a time: objects of ours, and the keys of others.
+
+    :raises BackendError: the walk broke off; what came was there.
+    """
+    ours: list[StoredObject] = []
+    foreign: list[str] = []
+    async for stored in backend.keys(prefix):
+        found = of_key(stored.key, stored.size)
+        if found is None:
+            foreign.append(stored.key)
+        else:
+            ours.append(found)
+        if len(ours) + len(foreign) >= LOT:
+            yield ours, foreign
+            ours, foreign = [], []
+    if ours or foreign:
+        yield ours, foreign
+
+
+def is_forgotten(record: Record, backend: str, found: StoredObject, since: float) -> bool:
+    """
+    Whether the store may have known of it and lost that: it may have forgotten what happened from ``since`` on.
+
+    A version made before then that no record knows was a stray already.  A copy is placed with a generation
+    above those that were removed, so one below them is what is left of a removal.
+    """
+    version = record.version(found.version)
+    if version is None:
+        return created(found.version) >= since
+    return version.replica(backend) is None and found.generation >= version.removals
