@@ -152,7 +152,7 @@ class Daemon(MultiService):
         )
         self.cluster.on_change.append(self._changed)
         self.comparison = Comparison(
-            self.ledger, self.health, config, reactor, name, on_agreed=self.sweeper.request
+            self.ledger, self.health, config, reactor, name, self.sweeper.request, every
         )
         verifier = Verifier(self.cluster, self.health, config, reactor)
         self.replicator = Replicator(

@@ -263,7 +263,8 @@ class Replicator(TickingService):
         failure.trap(Exception)
         if failure.check(CancelledError):
             failure.raiseException()
-        self._log.failure("{step} for {path}", failure, step=step, path=visit.path.member)
+        if not failure.check(StateUnavailable):  # nothing strange: what the other steps came to is said next
+            self._log.failure("{step} for {path}", failure, step=step, path=visit.path.member)
         visit.fail(step, step.backend if isinstance(step, Copy) else None)
         return ()
 

@@ -129,7 +129,8 @@ class Admin:
                 raise BadField(f"one of {', '.join(STATES)} was expected, not {asked!r}", field="state")
             if name not in self._cluster.names and asked != "dead":
                 raise BadField(f"{name} is not in the configuration: it can only be dead", field="state")
-            was = self._cluster.view[name].state if name in self._cluster.view else None
+            # Asked anew: another daemon may have been told a moment ago.
+            was = (await self._store.operator_states()).get(name)
             left = use.get(name, Use()).objects
             if was is BackendState.DEAD and asked != "dead" and left:
                 raise NotYet(

@@ -32,6 +32,10 @@ class WatchedStore(MemoryStore):
         self._watch = watch
         self._undo: deque[tuple[float, dict[str, Any]]] | None = deque(maxlen=UNDO) if undo else None
 
+    @property
+    def can_undo(self) -> bool:
+        return self._undo is not None
+
     def _remember(self) -> None:
         if self._undo is not None:
             self._undo.append((self._clock.seconds(), self._copy()))

@@ -162,22 +162,24 @@ class Client:
             await self._complete(path, begun["upload"], upload)
 
     async def _abort(self, path: Path, id: str) -> None:
+        begun = self._world.clock.rightNow
         _, answer = await self._api("DELETE", f"uploads/{id}?path={path.name}")
         if answer is not None and answer.status == 204:
-            self._world.oracle.uploads[id].over = True
+            self._world.oracle.aborted(id, begun)
 
     async def _complete(self, path: Path, id: str, upload: Upload) -> None:
         world = self._world
         copies = world.random.choice((1, 1, 2))
         claims = {"path": path.name}
         for _ in range(3):
+            begun = world.clock.rightNow
             _, answer = await self._api("POST", f"uploads/{id}/complete?copies={copies}&timeout=5", claims)
             if answer is not None and answer.status == 200:
                 file = msgspec.json.decode(answer.body)
                 good = sum(replica["state"] == "good" for replica in file["replicas"])
                 world.oracle.check(good >= copies, 1, f"complete of {id}: {good} copies of {copies}")
                 if file["state"] == "live":
-                    world.oracle.live_acknowledged(path, id)
+                    world.oracle.live_acknowledged(path, id, begun)
                 return
             if answer is not None and answer.status not in (202, 503):
                 return
@@ -228,11 +230,11 @@ class Client:
 
     async def delete(self) -> None:
         world, path = self._world, self._path()
-        order = world.oracle.deletion_begins(path)
+        order, begun = world.oracle.deletion_begins(path), world.clock.rightNow
         target = f"/{path.name}" if world.random.random() < 0.5 else f"{PREFIX}files/{path.name}"
         _, answer = await self._ask("DELETE", target)
         if answer is not None and answer.status == 204:
-            world.oracle.deletion_acknowledged(path, order)
+            world.oracle.deletion_acknowledged(path, order, begun)
         elif answer is None or answer.status >= 500:
             world.oracle.deletion_unknown(path)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Clock
@@ -78,7 +79,7 @@ class Alarm:
 class ProcessClock:
     """
     The clock of one process: the world's, set wrong by ``skew`` seconds.  While ``frozen`` (SIGSTOP) whatever
-    comes is kept for later; when ``dead`` nothing comes any more.
+    comes is kept for later; when ``dead`` nothing comes any more, and ``never`` is what such a process waits for.
     """
 
     def __init__(self, clock: Clock, skew: float = 0.0) -> None:
@@ -87,7 +88,6 @@ class ProcessClock:
         self.dead = False
         self.frozen = False
         self._kept: list[Callable[[], object]] = []
-        self.alarms = 0
 
     def seconds(self) -> float:
         return float(self._clock.rightNow) + self.skew
@@ -102,12 +102,17 @@ class ProcessClock:
 
     def deliver(self, call: Callable[[], object]) -> None:
         """Something reaches the process: now, or when it runs again."""
-        if self.dead:
-            return
-        if self.frozen:
+        if self.dead or self.frozen:
+            # Kept even if it is dead: a coroutine that was thrown away would tidy up.
             self._kept.append(call)
         else:
             call()
+
+    def never(self) -> Deferred[Any]:
+        """An answer that does not come."""
+        waiting: Deferred[Any] = Deferred()
+        self._kept.append(lambda: waiting)
+        return waiting
 
     def wake(self) -> None:
         """Run again (SIGCONT): all that came meanwhile comes now, in its order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from twisted.logger import LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
@@ -26,6 +27,7 @@ def watched(found: Callable[[str], None]) -> Iterator[None]:
         globalLogPublisher.removeObserver(observe)
 
 
+@lru_cache(maxsize=1)
 def be_quiet() -> None:
     """Nothing is kept or printed of what else is logged: nobody reads it, and it takes time."""
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)

@@ -33,6 +33,7 @@ class Faults:
             "network cut": self._cut_server,
             "store connection cut": self._cut_store,
             "store down": self._store_down,
+            "store rolled back": self._roll_back,
             "server fault": self._server,
             "server fault again": self._server,
             "bits rot": self._rot,
@@ -110,6 +111,11 @@ class Faults:
     def _store_down(self) -> None:
         self._world.count("store down")
         self._world.restart_store(self._world.delay(20.0))
+
+    def _roll_back(self) -> None:
+        if self._world.store.can_undo:
+            self._world.count("store rolled back")
+            self._world.restart_store(self._world.delay(10.0), self._world.random.randrange(1, 20))
 
     # --- storage servers
 

@@ -101,13 +101,13 @@ class StoreWire:
     def ask(self, name: str, *arguments: Any) -> Deferred[Any]:
         world, process = self._world, self._process
         if self._clock.dead:
-            return Deferred()
+            return self._clock.never()
         if self.cut:
             return fail(StateUnavailable("not connected"))
         fate = world.fate(process, f"store {name}")
         if fate == CRASH_BEFORE:
             process.crash(self._clock)
-            return Deferred()
+            return self._clock.never()
         call = getattr(world.store, name)
         view = process.daemon.cluster.view if name == "commit" else {}
         if not fate and not self._waiting and world.at_once():
@@ -131,6 +131,7 @@ class StoreWire:
                 self.break_off(world.delay(2.0))
             elif fate == CRASH_AFTER:
                 process.crash(self._clock)
+                reply.come(result)
             elif reply in self._waiting:
                 world.clock.callLater(0, self._answer, reply, result)
 
@@ -234,7 +235,7 @@ class ServerWire:
     def _ask(self, what: str, perform: Callable[[], Any]) -> Deferred[Any]:
         world, process, server = self._world, self._process, self._server
         if self._clock.dead:
-            return Deferred()
+            return self._clock.never()
         if server.mode == DOWN:
             return fail(BackendUnavailable(f"{server.name}: connection refused"))
         if self.cut or server.mode == FROZEN:
@@ -247,7 +248,7 @@ class ServerWire:
                 return fail(error)
         if fate == CRASH_BEFORE:
             process.crash(self._clock)
-            return Deferred()
+            return self._clock.never()
         if fate == LOST_REQUEST:
             return self._stuck(perform)
         reply = _Reply(self._clock)
@@ -259,7 +260,7 @@ class ServerWire:
             result = _outcome(perform)
             if fate == CRASH_AFTER:
                 process.crash(self._clock)
-            elif fate == LOST_REPLY:
+            if fate == LOST_REPLY:
                 reply.come(Failure(BackendUnavailable(f"{server.name}: no answer")))
             else:
                 world.clock.callLater(world.delay(0.1), reply.come, result)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dragonbelly.keys import key_of, parse_key
 from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE
 from dragonbelly.model import BackendState, ClusterView, Path, Record, Replica, ReplicaState, Version, VersionState
+from dragonbelly.replication.epoch import RUN
 from dragonbelly.state import accounts
 
 if TYPE_CHECKING:
@@ -44,23 +45,28 @@ class Violation(AssertionError):
         self.number = number
 
 
+#: What was acknowledged: when, which order of the path's versions it rests on, and which one (None: its end).
+Floor = tuple[float, float, str | None]
+
+
 @dataclass
 class Upload:
     """What a client began: ``data`` is what it will send if it is honest, the rest what it announced."""
 
     path: Path
     data: bytes
-    order: int
+    order: float
     size: int | None = None
     sha256: bytes | None = None
     create_only: bool = False
     if_match: str | None = None
     #: The client was told that it will never be the file.
     over: bool = False
+    over_at: float = 0.0
     #: It was live with all the copies that it could have.
     satisfied: bool = False
-    #: Why its bytes may be gone without anybody's fault.
-    excused: bool = False
+    #: It was live, and was deleted or expired: its predecessors are nobody's any more.
+    ended: bool = False
 
 
 @dataclass
@@ -71,7 +77,7 @@ class File:
     """
 
     past: deque[tuple[float, Record | None]] = field(default_factory=lambda: deque(maxlen=PAST))
-    floors: list[tuple[float, int, str | None]] = field(default_factory=list)
+    floors: list[Floor] = field(default_factory=list)
     #: When something was begun that may end the file: a deletion, an expiry.
     ends: list[float] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
@@ -90,6 +96,7 @@ class Oracle:
         self.announced: dict[str, Upload] = {}
         self._redirects: dict[tuple[str, str], float] = {}
         self._deleted: set[tuple[str, str]] = set()
+        self._restarted = 0.0
 
     def fail(self, number: int, text: str) -> None:
         if self.violated is None:
@@ -119,6 +126,21 @@ class Oracle:
         """Whether no good copy of it is left anywhere; that this is a fault's doing is checked elsewhere."""
         return not any(self.intact(r.backend, key_of(path, version, r), version.id) for r in version.replicas)
 
+    # --- the store
+
+    def restarted(self, since: float | None) -> None:
+        """Another run of the store answers from now on; what was written from ``since`` on is lost."""
+        self._restarted = self._now
+        if since is None:
+            return
+        for path, file in self.files.items():
+            record = self._world.record(path)
+            file.floors = [floor for floor in file.floors if floor[0] < since]
+            file.past.append((self._now, record))
+            file.gone.difference_update(v.id for v in (record.versions if record is not None else ()))
+        for upload in self.uploads.values():
+            upload.over = upload.over and upload.over_at < since
+
     # --- commits
 
     def committed(self, path: Path, before: bytes, after: bytes) -> None:
@@ -131,7 +153,7 @@ class Oracle:
         versions = now.versions if now is not None else ()
         for version in reversed(versions):
             if version.id not in old:
-                self._appeared(path, file, version)
+                self._appeared(path, file, version, versions)
             elif version is not old[version.id]:
                 self._moved(path, was or Record(), now or Record(), old[version.id], version, view)
         file.gone.update(id for id in old if all(v.id != id for v in versions))
@@ -143,13 +165,19 @@ class Oracle:
         if now is not None and live:
             self._copies(path, was, now, live[0], view)
 
-    def _appeared(self, path: Path, file: File, version: Version) -> None:
+    def _appeared(self, path: Path, file: File, version: Version, versions: tuple[Version, ...]) -> None:
         self.check(version.id not in file.gone, 8, f"version {version.id} of {path.name} came back")
         if version.id not in self.uploads:
+            self.uploads[version.id] = self._world.begun(path, version)
+        upload, newer = self.uploads[version.id], versions[: versions.index(version)]
+        if not newer:
             file.orders += 1
-            upload = self._world.begun(path, version)
             upload.order = file.orders
-            self.uploads[version.id] = upload
+        else:
+            # The store had forgotten it: it is back in its place.
+            older = versions[len(newer) + 1 :]
+            above = self.uploads[newer[-1].id].order
+            upload.order = (above + (self.uploads[older[0].id].order if older else above - 1)) / 2
 
     def _moved(self, path: Path, was: Record, now: Record, old: Version, new: Version, view: ClusterView) -> None:
         upload = self.uploads[new.id]
@@ -159,6 +187,7 @@ class Oracle:
             self.check(
                 new.state in _VERSION_MOVES.get(old.state, ()), 8, f"{what}: {old.state.name}, {new.state.name}"
             )
+            upload.ended = upload.ended or new.state is V.DELETED
             if old.state is V.UPLOADING and new.state in (V.LIVE, V.SUPERSEDED):
                 self._became_live(what, path, was, now, new, upload)
             elif new.state is V.ABANDONED:
@@ -303,6 +332,9 @@ class Oracle:
 
     def wants_to_delete(self, process: Process, server: StorageServer, key: str) -> None:
         """A daemon decides to remove an object."""
+        agreed = self._world.store._meta.get(RUN) == self._world.store.run
+        what = f"{process.name} removes {key} from {server.name}"
+        self.check(agreed, 14, f"{what} before records and storage were compared")
 
     def deletes(self, process: Process, server: StorageServer, key: str, begun: float) -> None:
         """A daemon's removal, begun then, is carried out."""
@@ -355,16 +387,21 @@ class Oracle:
         given_up = replica is None or replica.state in (R.CONDEMNED, R.MISSING)
         if version.state is V.SUPERSEDED and live is not None and not given_up:
             had = self._satisfied(live, process.daemon.cluster.view) or any(
-                other.satisfied and other.path == upload.path and other.order > upload.order
+                (other.satisfied or other.ended) and other.path == upload.path and other.order > upload.order
                 for other in self.uploads.values()
             )
             self.check(had, 3, f"{what} before a successor has the copies it is owed")
 
     # --- readers
 
-    def begins(self, path: Path) -> list[tuple[float, int, str | None]]:
+    def begins(self, path: Path) -> list[Floor]:
         """What was acknowledged when a read began."""
         return list(self.files[path].floors)
+
+    def aborted(self, id: str, begun: float) -> None:
+        """The client was told that its upload is over."""
+        if begun > self._restarted:
+            self.uploads[id].over, self.uploads[id].over_at = True, self._now
 
     def deletion_begins(self, path: Path) -> int:
         self.files[path].ends.append(self._now)
@@ -374,13 +411,15 @@ class Oracle:
         """Nobody knows whether it was done, or still will be: a frozen daemon takes its requests when it wakes."""
         self.files[path].ends.append(float("inf"))
 
-    def deletion_acknowledged(self, path: Path, order: int) -> None:
-        self._raise(path, order, None)
+    def deletion_acknowledged(self, path: Path, order: int, begun: float) -> None:
+        self._raise(path, order, None, begun)
 
-    def live_acknowledged(self, path: Path, id: str) -> None:
-        self._raise(path, self.uploads[id].order, id)
+    def live_acknowledged(self, path: Path, id: str, begun: float) -> None:
+        self._raise(path, self.uploads[id].order, id, begun)
 
-    def _raise(self, path: Path, order: int, id: str | None) -> None:
+    def _raise(self, path: Path, order: float, id: str | None, begun: float) -> None:
+        if begun <= self._restarted:
+            return  # it rests on what the store may have lost meanwhile
         floors = self.files[path].floors
         if not floors or order > floors[-1][1] or (order == floors[-1][1] and id is None):
             floors.append((self._now, order, id))
@@ -391,7 +430,7 @@ class Oracle:
         path: Path,
         url: str,
         others: list[str],
-        floors: list[tuple[float, int, str | None]],
+        floors: list[Floor],
         begun: float,
     ) -> None:
         """A reader that began then was sent to ``url``; ``others`` hold the same bytes."""
@@ -413,7 +452,7 @@ class Oracle:
         key: str,
         id: str,
         generation: int,
-        floors: list[tuple[float, int, str | None]],
+        floors: list[Floor],
         begun: float,
         lag: float,
     ) -> None:
@@ -429,7 +468,7 @@ class Oracle:
             self._was_good(path, id, server, generation, begun - lag), 6, f"{what}, which is no good copy"
         )
         if not lag:
-            self.live_acknowledged(path, id)
+            self.live_acknowledged(path, id, begun)
             if self._is_good(path, id, server):  # one that is leaving is read from only for want of another
                 self._redirects[server, key] = self._now
             self.check(self.excused(server, key, id), 6, f"{what}, and other bytes are there")
@@ -459,7 +498,7 @@ class Oracle:
         return False
 
     def not_found(
-        self, process: Process, path: Path, floors: list[tuple[float, int, str | None]], begun: float
+        self, process: Process, path: Path, floors: list[Floor], begun: float
     ) -> None:
         """A reader that began then was told that there is no such file."""
         known = [f for f in floors if f[0] <= begun - self._lag(process, begun)]

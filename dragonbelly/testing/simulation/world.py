@@ -41,6 +41,9 @@ from dragonbelly.web.paths import split_target
 #: When every world begins, unix s.
 BEGIN = 1_700_000_000.0
 
+#: Seconds of whose writes a store may lose some: what ``appendfsync everysec`` promises.
+EVERYSEC = 2.0
+
 #: Seconds within which a healed world must be well.
 LIVENESS = 2400.0
 
@@ -70,7 +73,7 @@ lease = "20s"
 patience = "30s"
 
 [delete]
-grace = "40s"
+grace = "70s"
 
 [health]
 every = "15s"
@@ -116,7 +119,7 @@ class World:
     clients to daemons; ``faults`` and ``states`` count what was injected and what was reached.
     """
 
-    grace, stale, skew, slack = 40.0, 10.0, 2.0, 12.0
+    grace, stale, skew, slack = 70.0, 10.0, 2.0, 12.0
 
     def __init__(self, seed: int, calls: int = 200, trace: list[str] | None = None) -> None:
         self.seed = seed
@@ -147,7 +150,7 @@ class World:
         self._died: dict[str, float] = {}
         self.store_down = False
         self.oracle = Oracle(self)
-        self.store = WatchedStore(self.clock, self.oracle.committed, undo=False)
+        self.store = WatchedStore(self.clock, self.oracle.committed, undo=random.random() < 0.4)
         self._faults = Faults(self)
         self.processes: list[Process] = []
         for n in range(random.choice((1, 2, 2, 3))):
@@ -176,6 +179,11 @@ class World:
                 self._step()
         self.oracle.books()
         self._judge()
+
+    def close(self) -> None:
+        """The end: whatever is still under way is never heard of again."""
+        for process in self.processes:
+            process.crash()
 
     def _step(self) -> None:
         """The next thing that happens, and whether all invariants still hold."""
@@ -270,6 +278,11 @@ class World:
             return f"{len(live.replicas)} copies on {len(hosts)} hosts"
         return None
 
+    @property
+    def lasted(self) -> float:
+        """Seconds."""
+        return float(self.clock.rightNow) - BEGIN
+
     # --- what everybody asks
 
     def record(self, path: Path) -> Record | None:
@@ -342,14 +355,15 @@ class World:
     # --- events
 
     def restart_store(self, seconds: float, writes: int = 0) -> None:
-        """The store goes away, and another run of it comes back."""
+        """The store goes away, and another run of it comes back, without the last so many writes."""
         if self.store_down:
             return
-        self.note("the store is down")
+        since = self.store.restart(writes, EVERYSEC)
+        self.note("the store is down" + (f" and loses {writes} writes" if since else ""))
         self.store_down = True
-        self.store.restart()
         for process in self.processes:
             process.store.break_off(seconds)
+        self.oracle.restarted(since)
         self.clock.callLater(seconds, setattr, self, "store_down", False)
 
     async def say(self, backend: str, state: BackendState) -> bool:

@@ -1,0 +1,66 @@
+"""Running seeds: one after the other, each in a world of its own, with what came of it."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from dragonbelly.testing.simulation.errors import be_quiet, watched
+from dragonbelly.testing.simulation.oracle import Violation
+from dragonbelly.testing.simulation.world import World
+
+#: Client calls of one seed.
+CALLS = 200
+
+#: Seeds after which their remains are thrown away.
+_SWEEP = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What came of a seed.  ``violation`` says what is broken, None: nothing.  ``faults`` were injected, ``states``
+    reached, so many times each; ``seconds`` are of virtual time.
+    """
+
+    seed: int
+    violation: str | None
+    calls: int
+    seconds: float
+    faults: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+
+
+def simulate(seed: int, trace: list[str] | None = None, calls: int = CALLS) -> Outcome:
+    """Play one seed; ``trace`` takes a line for everything that happens."""
+    be_quiet()
+    world = World(seed, calls, trace)
+    violation = None
+    try:
+        with watched(lambda text: world.oracle.fail(0, f"an error was logged: {text}")):
+            world.run()
+    except Violation as error:
+        violation = str(error)
+        world.note(violation)
+    finally:
+        world.close()
+    return Outcome(seed, violation, world.calls, world.lasted, world.faults, world.states)
+
+
+def simulate_all(seeds: Iterable[int], calls: int = CALLS) -> Iterator[Outcome]:
+    """
+    Play many seeds.  The garbage of a world is collected between two worlds and never within one: coroutines
+    that are thrown away tidy up, and would do so at a moment that no seed decides.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for n, seed in enumerate(seeds):
+            if n % _SWEEP == 0:
+                gc.collect()
+            yield simulate(seed, calls=calls)
+    finally:
+        if collecting:
+            gc.enable()
