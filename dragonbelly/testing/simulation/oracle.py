@@ -169,12 +169,15 @@ class Oracle:
         self.check(version.id not in file.gone, 8, f"version {version.id} of {path.name} came back")
         if version.id not in self.uploads:
             self.uploads[version.id] = self._world.begun(path, version)
+        elif (upload := self.uploads[version.id]).order:
+            # The store had forgotten it, and what was announced with it.
+            upload.size = upload.sha256 = upload.if_match = None
+            upload.create_only = False
         upload, newer = self.uploads[version.id], versions[: versions.index(version)]
         if not newer:
             file.orders += 1
             upload.order = file.orders
         else:
-            # The store had forgotten it: it is back in its place.
             older = versions[len(newer) + 1 :]
             above = self.uploads[newer[-1].id].order
             upload.order = (above + (self.uploads[older[0].id].order if older else above - 1)) / 2
@@ -285,7 +288,7 @@ class Oracle:
             elif was.state in (R.SUSPECT, R.LOST):
                 self.check(left > 0, 4, f"{where} is removed and no good copy is left")
                 bad = self.harmed(now.backend, key) or not self.intact(now.backend, key, new.id)
-                self.check(bad, 9, f"{where} is removed and is good")
+                self.check(bad or self._world.was_dead(now.backend), 9, f"{where} is removed and is good")
             else:
                 self.check(was.state is R.MISSING, 4, f"{where} is removed while {was.state.name}")
         elif now.state is R.LEAVING:
