@@ -128,6 +128,13 @@ class NoBackend(ClientError):
     title = "No storage server available"
 
 
+class NoGoodCopy(ClientError):
+    """No copy of the file is known to be good.  Whatever is left of it is kept."""
+
+    status = 503
+    title = "No good copy"
+
+
 class StateUnavailable(ClientError):
     """Redis did not answer.  Says nothing about whether a commit happened: read again."""
 

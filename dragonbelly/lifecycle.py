@@ -158,6 +158,12 @@ class Lost(ReplicaEvent, frozen=True):
     """A replica is not there (its server says so, or is dead)."""
 
 
+class Hashed(ReplicaEvent, frozen=True):
+    """The bytes of a good replica were read, and nobody had said yet what their digest is."""
+
+    sha256: bytes
+
+
 class Leaving(ReplicaEvent, frozen=True):
     """A good replica is surplus: readers are no longer sent there."""
 
@@ -392,6 +398,16 @@ def _copied(record: Record, event: Copied) -> Record:
     return replace(_put(record, version), tries=0)
 
 
+def _hashed(record: Record, event: Hashed) -> Record:
+    version = record.version(event.id)
+    replica = version.replica(event.backend) if version else None
+    if version is None or replica is None or replica.generation != event.generation:
+        return record
+    if version.sha256 is not None or replica.state not in (R.GOOD, R.LEAVING):
+        return record
+    return _put(record, replace(version, sha256=event.sha256))
+
+
 def _replica_move(
     state: ReplicaState, *of: ReplicaState, dated: bool = False, progress: bool = False
 ) -> Callable[[Record, Any], Record]:
@@ -447,6 +463,7 @@ _MOVES: dict[type[Event], Callable[[Record, Any], Record]] = {
     Adopted: _adopted,
     Placed: _placed,
     Copied: _copied,
+    Hashed: _hashed,
     Found: _replica_move(R.GOOD, R.SUSPECT, R.LEAVING, R.LOST, progress=True),
     Doubted: _replica_move(R.SUSPECT, R.GOOD, R.LEAVING, R.LOST),
     Lost: _replica_move(R.LOST, R.GOOD, R.LEAVING, R.SUSPECT, dated=True),

@@ -32,6 +32,12 @@ class Metrics:
         self.copies = counter("copies", "Copies made on a backend", "backend")
         self.copied_bytes = counter("copied_bytes", "Bytes copied to a backend", "backend")
         self.removals = counter("removals", "Objects removed from a backend", "backend")
+        self.audited = counter("audited_replicas", "Copies looked at by the audit")
+        self.audited_bytes = counter("audited_bytes", "Bytes read by the audit")
+        self.findings = counter("audit_findings", "What the audit found wrong", "what")
+        for what in ("missing", "size", "digest", "record"):
+            self.findings.labels(what)
+        self.orphans = counter("orphans_removed", "Objects removed that no record knew", "backend")
         self.failures = counter("backend_failures", "Failures of a backend by reason", "backend", "reason")
         self.visits = counter("visits", "Paths that the replicator looked at, by what came of it", "outcome")
         self.redis = Histogram(
@@ -48,6 +54,10 @@ class Metrics:
         self._overdue = gauge("queue_overdue", "Paths that should have been looked at by now")
         self._thin = gauge("thin_files", "Files with fewer good copies than owed")
         self._thin_age = gauge("thin_oldest_seconds", "Since when the oldest thin file has been thin")
+        self._damaged = gauge("damaged_files", "Files of which no copy is known to be good")
+        self._agreed = gauge(
+            "epoch_agreed", "Whether records and storage were compared: else nothing is removed"
+        )
         self._bytes = gauge("backend_bytes", "Bytes on a backend by the records", "backend")
         self._objects = gauge("backend_objects", "Objects on a backend by the records", "backend")
         self._state = gauge("backend_state", "1 for what a person said of a backend", "backend", "state")
@@ -63,6 +73,7 @@ class Metrics:
         self._queued.set(counts.queued)
         self._overdue.set(counts.overdue)
         self._thin.set(counts.thin)
+        self._damaged.set(counts.damaged)
         self._thin_age.set(0 if counts.thin_since is None else max(0.0, now - counts.thin_since))
         # What is not in ``use`` any more would keep its last figures.
         self._bytes.clear()
@@ -70,6 +81,9 @@ class Metrics:
         for name, used in use.items():
             self._bytes.labels(name).set(used.bytes)
             self._objects.labels(name).set(used.objects)
+
+    def set_agreed(self, agreed: bool) -> None:
+        self._agreed.set(agreed)
 
     def set_cluster(self, cluster: ClusterView) -> None:
         for name, backend in cluster.items():

@@ -31,6 +31,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendView, Record, ReplicaState
 from dragonbelly.model import Path as FilePath
 from dragonbelly.policies.rules import Rules
+from dragonbelly.replication.audit import AskedAudit, Audit
 from dragonbelly.replication.compare import Comparison
 from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
@@ -40,6 +41,7 @@ from dragonbelly.starting import cannot_start, give_up, give_up_later, listen
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.api import FilesApi
+from dragonbelly.web.audit import AuditApi
 from dragonbelly.web.files import Domains, Files
 from dragonbelly.web.site import Router, make_site
 
@@ -161,7 +163,10 @@ class Daemon(MultiService):
         domains = Domains(config)
         files = Files(self.ledger, verifier, domains, config, random.random, metrics)
         api = FilesApi(self.ledger, verifier, files, domains, reactor)
-        operators = Admin(store, self.cluster, self.states, reactor, metrics)
+        self.audit = Audit(self.ledger, self.health, config, reactor, name, metrics)
+        self.asked_audit = AskedAudit(self.ledger, self.health, config, reactor, name, metrics)
+        audits = AuditApi(store, config, self.audit, self.asked_audit)
+        operators = Admin(store, self.cluster, self.states, self.comparison, audits, reactor, metrics)
         self.public = Router(files, api, metrics)
         self.admin = Router(files, api, metrics, operators)
         self.public_site = make_site(self.public, reactor, config.http.idle)
@@ -183,7 +188,15 @@ class Daemon(MultiService):
         await self.states.work()
         await self._compare_backends()
         await self.health.round()
-        for part in (self.states, self.health, self.comparison, self.sweeper, self.replicator):
+        for part in (
+            self.states,
+            self.health,
+            self.comparison,
+            self.sweeper,
+            self.replicator,
+            self.audit,
+            self.asked_audit,
+        ):
             part.setServiceParent(self)
         self.public.open = self.admin.open = True
         self._log.info("Dragonbelly {version} is open", version=__version__)

@@ -41,6 +41,7 @@ from dragonbelly.model import (
     VersionState,
 )
 from dragonbelly.policies.rules import Rules
+from dragonbelly.replication.audit import AskedAudit, Audit
 from dragonbelly.replication.compare import Comparison
 from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
@@ -342,7 +343,17 @@ class Daemon:
         self.comparison = Comparison(
             self.ledger, self.health, config, clock, name, on_agreed=self.sweeper.request
         )
-        self.parts = (self.states, self.health, self.comparison, self.sweeper, self.replicator)
+        self.audit = Audit(self.ledger, self.health, config, clock, name, self.metrics)
+        self.asked_audit = AskedAudit(self.ledger, self.health, config, clock, name, self.metrics)
+        self.parts = (
+            self.states,
+            self.health,
+            self.comparison,
+            self.sweeper,
+            self.replicator,
+            self.audit,
+            self.asked_audit,
+        )
 
     def start(self) -> Daemon:
         done(self.states.work())
@@ -365,8 +376,9 @@ class Daemon:
             if loop is not None and loop.running:
                 loop.stop()
             part.running = 0
-        if self.comparison._working is not None:
-            self.comparison._working.cancel()  # it renews its lease meanwhile
+        for part in (self.comparison, self.audit, self.asked_audit):
+            if part._working is not None:
+                part._working.cancel()  # they renew their leases meanwhile
 
     async def _expected(self, backend: str) -> bool:
         use = (await self.link.use()).get(backend, Use())

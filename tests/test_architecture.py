@@ -32,8 +32,10 @@ PURE = (
 LAYERS = (
     ("embedded", "service", "private_redis", "cli"),
     ("web", "node"),
+    ("replication.audit",),
+    ("replication.strays",),
     ("replication.replicator", "replication.sweep", "replication.compare"),
-    ("replication.verify", "replication.replicas", "ledger"),
+    ("replication.verify", "replication.replicas", "replication.adoption", "ledger"),
     ("cluster", "state.redis", "state.memory", "state.cache", "replication", "backends"),
     ("config", "policies", "plugins"),
 )

@@ -18,6 +18,7 @@ import msgspec
 from dragonbelly.config.checks import check
 from dragonbelly.config.reading import Reader, choice
 from dragonbelly.config.values import (
+    AuditSection,
     BackendCommon,
     BackendSection,
     Config,
@@ -43,6 +44,7 @@ PLAIN: dict[str, type[msgspec.Struct]] = {
     "upload": UploadSection,
     "replication": ReplicationSection,
     "delete": DeleteSection,
+    "audit": AuditSection,
     "health": HealthSection,
 }
 NAMED = ("domain", "policy", "backend")

@@ -98,6 +98,18 @@ class DeleteSection(Section, frozen=True, kw_only=True):
     grace: Duration = Duration(900)
 
 
+class AuditSection(Section, frozen=True, kw_only=True):
+    """How often and how fast everything that is stored is looked at; ``every = 0``: never by itself."""
+
+    every: Duration = Duration(86400)
+    #: Replicas, and objects, a second.
+    rate: Annotated[float, Meta(gt=0, le=1_000_000)] = 200.0
+    #: How often a round reads all bytes; 0: never.
+    read_every: Duration = Duration(30 * 86400)
+    #: Bytes a second that are read.
+    bandwidth: Amount = Amount(20 * 2**20)
+
+
 class HealthSection(Section, frozen=True, kw_only=True):
     """How backends are probed."""
 
@@ -160,6 +172,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     upload: UploadSection
     replication: ReplicationSection
     delete: DeleteSection
+    audit: AuditSection
     health: HealthSection
 
     def make_policies(self) -> dict[str, IReplicationPolicy]:

@@ -16,11 +16,11 @@ from dragonbelly.config.values import Config
 from dragonbelly.errors import BackendError
 from dragonbelly.interfaces import IClock, Snapshot
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import Adopted, Event
-from dragonbelly.model import BackendState, Path, Record, ReplicaState
+from dragonbelly.model import BackendState, Path
+from dragonbelly.replication.adoption import Adoption
 from dragonbelly.replication.epoch import RUN, SKIPPED
-from dragonbelly.replication.objects import StoredObject, is_forgotten, lots
-from dragonbelly.replication.replicas import Replicas
+from dragonbelly.replication.objects import lots
+from dragonbelly.replication.replicas import COUNTED, Replicas
 from dragonbelly.replication.turn import Turn
 from dragonbelly.ticking import TickingService
 from dragonbelly.waiting import each
@@ -29,11 +29,6 @@ from dragonbelly.waiting import each
 LOT, AT_ONCE = 200, 8
 
 HOLDER = "compare.holder"
-
-R = ReplicaState
-
-#: The replicas that somebody may count on.
-COUNTED = (R.GOOD, R.LEAVING, R.SUSPECT)
 
 
 class _Ended(Exception):
@@ -65,7 +60,8 @@ class Comparison(TickingService):
         self._epoch = ledger.epoch
         self._cluster = ledger.cluster
         self._health = health
-        self._config = config
+        self._domains = config.domains
+        self._adoption = Adoption(ledger, config)
         self._on_agreed = on_agreed
         self._replicas = Replicas(ledger, health)
         self._turn = Turn(self._store, clock, HOLDER, name)
@@ -75,6 +71,10 @@ class Comparison(TickingService):
         self._said: list[str] = []
         self._skipped: dict[str, int] | None = None
         self._counts = dict.fromkeys(("records", "objects", "doubted", "adopted"), 0)
+
+    @property
+    def agreed(self) -> bool:
+        return self._epoch.agreed
 
     def show(self) -> dict[str, Any]:
         """How far it is, for operators."""
@@ -229,9 +229,8 @@ class Comparison(TickingService):
                 if seen.unknown:
                     failed.add(replica.backend)
                 elif seen.wrong is not None:
-                    self._counts["doubted"] += 1
                     self._check(run)
-                    await self._replicas.doubt(path, live, replica)
+                    self._counts["doubted"] += await self._replicas.doubt(path, live, replica)
 
         cursor: str | None = None
         while True:
@@ -245,38 +244,21 @@ class Comparison(TickingService):
 
     async def _objects(self, name: str, since: int | None, run: str) -> bool:
         """Take in what was forgotten on a backend; whether it was walked to its end."""
+        edge = float("inf") if since is None else since
         if not await self._health.believed(name):
             return False
         try:
             async for ours, _ in lots(self._cluster.backend(name)):
                 snapshots = await self._store.get_many([found.path for found in ours])
                 for found, snapshot in zip(ours, snapshots, strict=True):
-                    if snapshot is not None and found.path.domain in self._config.domains:
-                        await self._adopt(name, found, snapshot, since, run)
-                self._check(run)
+                    self._check(run)
+                    if snapshot is not None and found.path.domain in self._domains:
+                        self._counts["adopted"] += await self._adoption.adopt(name, found, snapshot, edge)
                 self._counts["objects"] += len(ours)
         except BackendError as error:
             self._health.doubt(name, error)
             return False
         return True
-
-    async def _adopt(
-        self, name: str, found: StoredObject, snapshot: Snapshot, since: int | None, run: str
-    ) -> None:
-        edge = float("inf") if since is None else since
-
-        def events(record: Record) -> list[Event]:
-            if not is_forgotten(record, name, found, edge):
-                return []
-            upload = self._config.upload
-            deadline = int(self._ledger.now + upload.lapse + found.size / upload.min_rate) + 1
-            return [Adopted(self._ledger.now, found.version, name, found.generation, found.size, deadline)]
-
-        if events(snapshot.record or Record()):
-            self._check(run)
-            before = snapshot.token
-            after, _ = await self._ledger.commit(found.path, snapshot, events)
-            self._counts["adopted"] += after.token != before
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

@@ -67,3 +67,18 @@ def is_forgotten(record: Record, backend: str, found: StoredObject, since: float
     if version is None:
         return created(found.version) >= since
     return version.replica(backend) is None and found.generation >= version.removals
+
+
+def is_orphan(record: Record, backend: str, found: StoredObject, before: float) -> bool:
+    """
+    Whether nobody will ever ask for it: its version is forgotten, and was made ``before`` (unix s; later ones
+    may be in the hands of a store that we do not see); or it is known, and this copy of it was removed.
+
+    One with a generation that was not given yet is none: a copy could be placed there.
+    """
+    version = record.version(found.version)
+    if version is None:
+        return created(found.version) < before
+    replica = version.replica(backend)
+    known = replica is not None and replica.generation == found.generation
+    return not known and found.generation < version.removals

@@ -14,9 +14,11 @@ from dragonbelly.errors import BadField, MethodNotAllowed, NotFound, NotYet, Sta
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, BackendView, Use
+from dragonbelly.replication.compare import Comparison
 from dragonbelly.web.announced import rfc3339
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.asked import decode
+from dragonbelly.web.audit import AuditApi
 from dragonbelly.web.message import Answer, Question, json_answer
 
 _BACKEND = f"{PREFIX}backends/".encode()
@@ -38,12 +40,16 @@ class Admin:
         store: IStateStore,
         cluster: Cluster,
         states: OperatorStates,
+        comparison: Comparison,
+        audit: AuditApi,
         clock: IClock,
         metrics: Metrics,
     ) -> None:
         self._store = store
         self._cluster = cluster
         self._states = states
+        self._comparison = comparison
+        self._audit = audit
         self._clock = clock
         self._metrics = metrics
 
@@ -62,6 +68,8 @@ class Admin:
         if path == f"{PREFIX}backends".encode():
             _only(question, "GET", "HEAD")
             return json_answer({"backends": await self._backends()})
+        if path == f"{PREFIX}audit".encode():
+            return await self._audit.answer(question)
         if path.startswith(_BACKEND):
             return await self._backend(question, path.removeprefix(_BACKEND).decode("latin-1"))
         return None
@@ -92,6 +100,7 @@ class Admin:
             counts, use = None, {}
         self._metrics.set_store(counts, use, self._clock.seconds())
         self._metrics.set_cluster(self._cluster.view)
+        self._metrics.set_agreed(self._comparison.agreed)
         return Answer(200, (("Content-Type", CONTENT_TYPE_LATEST),), self._metrics.render())
 
     async def _status(self) -> Answer:
@@ -109,6 +118,8 @@ class Admin:
                     "oldest": rfc3339(counts.thin_since),
                     "oldest_age": age,
                 },
+                "damaged": counts.damaged,
+                "epoch": self._comparison.show(),
                 "queue": {"depth": counts.queued, "overdue": counts.overdue},
                 "backends": [_show(view, use) for _, view in sorted(self._cluster.view.items())],
             }

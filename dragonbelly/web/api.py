@@ -242,6 +242,7 @@ class FilesApi:
                 "enough": placement.enough,
                 "asked": version.asked.copies,
             },
+            "damaged": version is record.live and record.damaged,
             "thin_since": announced.rfc3339(record.thin_since),
             "replicas": [
                 {

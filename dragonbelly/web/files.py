@@ -7,7 +7,14 @@ from collections.abc import Callable
 from dragonbelly.cluster.choose import Choice, choose
 from dragonbelly.config.values import Config
 from dragonbelly.digests import repr_digest
-from dragonbelly.errors import MethodNotAllowed, NoBackend, NotFound, StateUnavailable, UnknownDomain
+from dragonbelly.errors import (
+    MethodNotAllowed,
+    NoBackend,
+    NoGoodCopy,
+    NotFound,
+    StateUnavailable,
+    UnknownDomain,
+)
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
@@ -95,7 +102,10 @@ class Files:
     # --- reading
 
     async def get(self, path: Path) -> Answer:
-        version = live_version(path, await self.read(path))
+        snapshot = await self.read(path)
+        version = live_version(path, snapshot)
+        if snapshot.record is not None and snapshot.record.damaged:
+            raise NoGoodCopy(f"no copy of {path.name} is known to be good", retry_after=60)
         choice = choose(version, self._ledger.cluster.view, self._random)
         if choice is None:
             raise NoBackend(f"no storage server that holds {path.name} can be reached", retry_after=5)

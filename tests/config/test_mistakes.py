@@ -11,7 +11,7 @@ from tests.config.kinds import SMALL, loads
 
 MEDIA = SMALL + '[domain.media]\nhosts = ["*"]\n'
 OPTIONS = "depth, expires, host, internal_url, kind, link-key, secret, tags, url, weight, zone"
-SECTIONS = "backend, delete, domain, health, http, policy, replication, state, upload"
+SECTIONS = "audit, backend, delete, domain, health, http, policy, replication, state, upload"
 
 
 def mistake(text):

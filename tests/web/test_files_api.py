@@ -63,6 +63,7 @@ class TestShow:
             "expires": None,
             "policy": "default",
             "copies": {"owed": 2, "held": 2, "possible": 2, "enough": True, "asked": None},
+            "damaged": False,
             "thin_since": None,
             "uploads": [],
         }

@@ -1,0 +1,103 @@
+"""The audit, for operators: begin a round, see how far it is and what it found, call it off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dragonbelly.config.values import Config
+from dragonbelly.errors import BadField, MethodNotAllowed
+from dragonbelly.interfaces import IStateStore
+from dragonbelly.model import Path
+from dragonbelly.replication.audit import AskedAudit, Audit
+from dragonbelly.replication.audit_round import Finding, Round, outcome
+from dragonbelly.web.announced import rfc3339
+from dragonbelly.web.asked import decode
+from dragonbelly.web.message import Answer, Question, json_answer
+
+
+class AuditAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST audit``: ``prefix`` is the beginning of ``<domain>/<path>``, empty for everything."""
+
+    prefix: str = ""
+    read: bool = True
+
+
+class AuditApi:
+    """The resource ``audit``."""
+
+    def __init__(self, store: IStateStore, config: Config, regular: Audit, asked: AskedAudit) -> None:
+        self._store = store
+        self._domains = config.domains
+        self._regular = regular
+        self._asked = asked
+
+    async def answer(self, question: Question) -> Answer:
+        match question.method:
+            case "GET" | "HEAD":
+                return json_answer(
+                    {
+                        "asked": await self._show(await self._asked.last()),
+                        "regular": await self._show(await self._regular.last()),
+                    }
+                )
+            case "POST":
+                asked = decode(question.body, AuditAsked)
+                round = await self._asked.ask(self._prefix(asked.prefix), asked.read)
+                return json_answer({"asked": await self._show(round)}, 202)
+            case "DELETE":
+                await self._asked.call_off()
+                return Answer(204)
+        raise MethodNotAllowed(f"{question.method} is not for audits", allow="GET, HEAD, POST, DELETE")
+
+    def _prefix(self, text: str) -> str:
+        """With a slash after the domain, so that no other domain begins like it."""
+        domain, _, prefix = text.removeprefix("/").partition("/")
+        if not domain:
+            return ""
+        if domain not in self._domains:
+            known = ", ".join(sorted(self._domains))
+            raise BadField(f"it begins with no domain ({known}): {domain!r}", field="prefix")
+        return f"{domain}/{prefix}"
+
+    async def _show(self, round: Round | None) -> dict[str, Any] | None:
+        if round is None:
+            return None
+        paths = [Path.of_member(finding.path) for finding in round.findings]
+        snapshots = await self._store.get_many(paths)
+        return {
+            "number": round.number,
+            "prefix": round.prefix,
+            "read": round.read,
+            "started": rfc3339(round.started),
+            "ended": rfc3339(round.ended),
+            "files": round.records,
+            "files_total": round.total,
+            "copies": round.replicas,
+            "copies_unknown": round.unknown,
+            "bytes": round.bytes,
+            "damaged": round.damaged,
+            "backends_walked": [name for name in round.walked if name not in round.skipped],
+            "backends_skipped": round.skipped,
+            "objects": round.objects,
+            "objects_foreign": round.foreign,
+            "found": round.found,
+            "findings": [
+                _finding(finding, outcome(finding, snapshot.record if snapshot is not None else None))
+                for finding, snapshot in zip(round.findings, snapshots, strict=True)
+            ],
+        }
+
+
+def _finding(finding: Finding, became: str) -> dict[str, Any]:
+    path = Path.of_member(finding.path)
+    return {
+        "domain": path.domain,
+        "path": path.name,
+        "backend": finding.backend,
+        "what": finding.what,
+        "version": finding.version,
+        "at": rfc3339(finding.at),
+        "outcome": became,
+    }
