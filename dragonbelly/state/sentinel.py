@@ -59,8 +59,9 @@ class Sentinels:
             now = await self.master()
         except ConnectionError:
             return None
-        # An older epoch is old news, from a sentinel that was away.
-        return now if now[:2] != told[:2] and now.epoch >= told.epoch else None
+        # No failover is without a new epoch: what is not newer is old news, from a sentinel that was away, or
+        # another name for the same server.
+        return now if now[:2] != told[:2] and now.epoch > told.epoch else None
 
     def master(self) -> Deferred[Told]:
         """:raises ConnectionError: none of them says."""
