@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lint types unit servers wheel bench clean
+.PHONY: run test check lint types unit servers wheel bench chaos clean
 
 # A running store with its data in ./dragonbelly-data; arguments: make run ARGS="--data DIR"
 run: $(VENV)/.run
@@ -28,6 +28,10 @@ servers:
 
 bench: $(VENV)/.test servers
 	$(BIN)/python -m benchmarks
+
+# A whole site that is broken at random for a minute, under load: make chaos ARGS="--seconds 60 --seed 7"
+chaos: $(VENV)/.test servers
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Dragonbelly needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=")'

@@ -30,8 +30,9 @@ class NginxServer(ServerProcess):
 
     ``secret`` makes it check signed links.  ``limit_rate`` (``"64k"``, bytes per second and connection) makes
     slow readers.  ``listing=False`` turns the listing of directories off, ``daemon=False`` makes this
-    machine no daemon's: nothing is deleted or listed from here.  ``settings`` are further lines of the
-    ``server`` block.
+    machine no daemon's: nothing is deleted or listed from here.  ``data`` is where objects and uploads are, if
+    not in its own directory: a file system to fill, say.  ``settings`` are further lines of the ``server``
+    block.
     """
 
     log_name = "error.log"
@@ -43,11 +44,12 @@ class NginxServer(ServerProcess):
         limit_rate: str | None = None,
         listing: bool = True,
         daemon: bool = True,
+        data: Path | None = None,
     ) -> None:
         super().__init__()
         self.binary = system_binary()
-        self.root = self.directory / "objects"
-        self.uploads = self.directory / "uploads"
+        self.root = (data or self.directory) / "objects"
+        self.uploads = (data or self.directory) / "uploads"
         self.port = free_port()
         self.secret = secret
         self.limit_rate = limit_rate

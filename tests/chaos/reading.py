@@ -1,0 +1,85 @@
+"""GET as a decent client does it: where it is sent, with one retry (the rule is in ``outages``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from tests.chaos.calling import NoAnswer, call
+
+
+class Got(NamedTuple):
+    """
+    ``body`` is None when there is no such file.  ``daemons`` are those whose word was taken.
+    """
+
+    body: bytes | None
+    daemons: tuple[str, ...]
+    retried: bool
+
+
+class Failed(Exception):
+    """Both tries failed; ``causes`` say at which server, and how."""
+
+    def __init__(self, causes: list[str]) -> None:
+        super().__init__(", then ".join(causes))
+        self.causes = causes
+
+
+def get(urls: Sequence[tuple[str, str]], path: str) -> Got:
+    """
+    The file, from the daemons in this order: names and URLs.
+
+    :raises Failed: both tries failed.
+    """
+    causes: list[str] = []
+    asked: list[str] = []
+    left = list(urls)
+    places: list[str] = []
+    for _ in range(2):
+        if not places:
+            try:
+                places = _ask(left, path, asked, causes)
+            except FileNotFoundError:
+                return Got(None, tuple(asked[-1:]), bool(causes))
+            if not places:
+                continue
+        place = places.pop(0)
+        try:
+            reply = call("GET", place)
+        except NoAnswer as error:
+            causes.append(f"store: {error.cause}")
+            continue
+        if reply.status == 200:
+            return Got(reply.body, tuple(asked[-1:]), bool(causes))
+        # It answers, and has it not: its copies are no better, another daemon may know more.
+        causes.append(f"store: {reply.status}")
+        places = []
+    raise Failed(causes)
+
+
+def _ask(left: list[tuple[str, str]], path: str, asked: list[str], causes: list[str]) -> list[str]:
+    """
+    Where the next daemon says that the file is, best first; nothing when it fails.
+
+    :raises FileNotFoundError: it says that there is none.
+    """
+    while left:
+        name, url = left.pop(0)
+        try:
+            reply = call("GET", f"{url}/{quote(path)}")
+        except NoAnswer as error:
+            if error.cause == "refused":
+                continue
+            causes.append(f"daemon: {error.cause}")
+            return []
+        asked.append(name)
+        if reply.status == 302:
+            return [reply.headers["Location"], *reply.duplicates]
+        if reply.status == 404:
+            raise FileNotFoundError
+        causes.append(f"daemon: {reply.status}")
+        return []
+    causes.append("no daemon: all refuse")
+    return []
