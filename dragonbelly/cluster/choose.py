@@ -13,8 +13,8 @@ R = ReplicaState
 
 class Choice(msgspec.Struct, frozen=True):
     """
-    ``best`` is where to go, ``others`` hold the same bytes.  ``last_resort``: nothing that looks up holds the
-    file, ``best`` is the least bad.
+    ``best`` is where to go, ``others`` hold the same bytes: where to go when that fails.  ``last_resort``:
+    nothing that looks up holds the file, ``best`` is the least bad.
     """
 
     best: Replica
@@ -36,9 +36,17 @@ def choose(version: Version, cluster: ClusterView, random: Callable[[], float]) 
     for tier, replicas in enumerate(tiers):
         if replicas:
             best = _draw(replicas, cluster, random)
-            others = tuple(r for r in tiers[0] if r is not best)
-            return Choice(best, others, last_resort=tier > 0)
+            others = [r for r in replicas if r is not best]
+            if not others:
+                # The next best: what looks away may be back, or only we cannot get there.  But nobody is sent
+                # to what was taken down while there is another.
+                others = next(filter(None, tiers[tier + 1 : _DOWN]), [])
+            return Choice(best, tuple(others), last_resort=tier > 0)
     return None
+
+
+#: The tier of servers that were taken down.
+_DOWN = 3
 
 
 def _tier(replica: Replica, backend: BackendView) -> int | None:
@@ -46,7 +54,7 @@ def _tier(replica: Replica, backend: BackendView) -> int | None:
         return None
     if backend.serves:
         return 0 if replica.state is R.GOOD else 1
-    return 2 if backend.observed is Observed.UNREACHABLE and backend.state < BackendState.DOWN else 3
+    return 2 if backend.observed is Observed.UNREACHABLE and backend.state < BackendState.DOWN else _DOWN
 
 
 def _draw(replicas: list[Replica], cluster: ClusterView, random: Callable[[], float]) -> Replica:

@@ -36,7 +36,7 @@ def test_every_state_in_which_a_server_serves():
 
 def test_the_least_bad_one():
     version = live("a:good", "b:leaving", "c:good", "d:good")
-    assert chosen(version, view("a:away", "b", "c:down", "d:dead")) == ("b", "", True)
+    assert chosen(version, view("a:away", "b", "c:down", "d:dead")) == ("b", "a", True)
     assert chosen(version, view("a:away", "b:dead", "c:down", "d:dead")) == ("a", "", True)
     assert chosen(version, view("b:patient", "c:down", "d:dead")) == ("b", "", True)
     assert chosen(version, view("c:down", "d:dead")) == ("c", "", True)
@@ -54,6 +54,16 @@ def test_never_what_is_not_known_to_be_good():
     for state in ("missing", "suspect", "lost", "condemned"):
         assert chosen(live(f"a:{state}"), view("a")) is None
         assert chosen(live(f"a:{state}", "b:good"), view("a", "b:away")) == ("b", "", True)
+
+
+def test_there_is_always_somewhere_else_to_go_if_any_server_may_have_it():
+    """A server that came back and is not trusted yet may be the only one that answers."""
+    assert chosen(live("a:good", "b:good"), view("a", "b:away")) == ("a", "b", False)
+    assert chosen(live("a:good", "b:good", "c:good"), view("a", "b:away", "c")) == ("a", "c", False)
+    assert chosen(live("a:good", "b:good"), view("a:away", "b:away")) == ("a", "b", True)
+    assert chosen(live("a:good", "b:leaving", "c:good"), view("a", "b", "c:away")) == ("a", "b", False)
+    assert chosen(live("a:good", "b:good"), view("a", "b:down")) == ("a", "", False)
+    assert chosen(live("a:good", "b:good"), view("a:down", "b:down")) == ("a", "b", True)
 
 
 def test_by_weight():
@@ -100,4 +110,6 @@ def test_whatever_there_is(cluster, data, chance):
     surely = [r for r in version.in_state(R.GOOD) if r.backend in cluster and cluster[r.backend].serves]
     assert choice.last_resort is not (choice.best in surely)
     assert choice.last_resort is not bool(surely)
-    assert set(choice.others) <= set(surely)
+    assert set(choice.others) <= set(filter(usable, version.replicas))
+    if len(surely) > 1:
+        assert {choice.best, *choice.others} == set(surely)
