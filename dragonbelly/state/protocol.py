@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from dragonbelly.deadlines import Deadlines
+
 #: What a command and its arguments may be.
 Argument = str | bytes | int
 
@@ -47,7 +49,7 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
 
     def __init__(self, clock: Any, reply_timeout: float) -> None:
         super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_timeout)
-        self.callLater = clock.callLater
+        self.callLater = Deadlines(clock).callLater
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
@@ -76,6 +77,22 @@ def commit(store: RedisStore, new: Record | None, old: Snapshot | None = None) -
 
 
 # --- away, dying, hanging ------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_came_while_the_process_slept_is_an_answer(
+    server: RedisServer, make_store: MakeStore
+) -> None:
+    """Else a daemon that was stopped for a moment takes Redis for away, and answers with what it remembers."""
+    store = make_store(server.url)
+    reactor.run(store.ready)
+
+    async def work() -> Snapshot:
+        asked = store.get(PATH)
+        # The question is on its way before this runs, and timers come right after it.
+        reactor.start().callFromThread(time.sleep, 0.7)
+        return await asked
+
+    assert reactor.run(work) == NOTHING
 
 
 @pytest.mark.parametrize("port", [False, True])
