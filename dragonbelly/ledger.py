@@ -78,8 +78,10 @@ class Ledger:
 
     async def read(self, path: Path) -> Snapshot:
         """:raises StateUnavailable: the store does not answer."""
+        # From when it was asked for: the answer may have waited for a process that slept.
+        asked = self._clock.seconds()
         snapshot = await self.store.get(path)
-        self._recent.put(path, snapshot, self._clock.seconds())
+        self._recent.put(path, snapshot, asked)
         return snapshot
 
     async def recall(self, path: Path) -> tuple[Snapshot, bool]:
@@ -138,12 +140,13 @@ class Ledger:
             new, left = advance(new, lambda record: self.plan(path, record, avoid))
             if new == old:
                 return snapshot, left
+            asked = self._clock.seconds()
             try:
                 snapshot = await self._swap(path, snapshot, new, due)
             except Conflict as conflict:
                 snapshot = conflict.current
                 continue
-            self._recent.put(path, snapshot, self._clock.seconds())
+            self._recent.put(path, snapshot, asked)
             for event in happened:
                 self.on_event(path, event, snapshot.record)
             return snapshot, left

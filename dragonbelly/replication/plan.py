@@ -70,7 +70,7 @@ class Copy(Step, frozen=True):
 
 
 class Check(Step, frozen=True):
-    """Read a doubted replica: good, or lost."""
+    """Read a doubted replica: good, or lost; or one that may have been made: good, or not there."""
 
     backend: str
 
@@ -270,6 +270,9 @@ def _plan_live(
             case R.MISSING:
                 if backend is not None and backend.takes and sources:
                     draft.steps.append(Copy(version.id, replica.backend, replica.generation, sources))
+                elif backend is not None and backend.reachable and record.damaged:
+                    # It may have been made, and only the answer did not come.
+                    draft.steps.append(Check(version.id, replica.backend))
                 else:
                     draft.waits = True
             case R.LEAVING:
@@ -290,6 +293,8 @@ def _plan_live(
                     draft.steps.append(Check(version.id, replica.backend))
                 else:
                     draft.waits = True
+            case R.CONDEMNED if record.damaged and not _is_dead(replica, cluster):
+                draft.waits = True  # with no good copy left every byte is kept
             case R.CONDEMNED:
                 _plan_removal(draft, version, replica, cluster)
     if not placement.enough and not draft.steps:
@@ -382,10 +387,18 @@ def _bad(now: int, version: Version) -> Iterator[Event]:
 
 
 def _sources(version: Version, cluster: ClusterView) -> tuple[str, ...]:
-    """Where to copy from: good replicas before leaving ones."""
-    return tuple(
-        replica.backend
-        for state in (R.GOOD, R.LEAVING)
-        for replica in version.in_state(state)
-        if replica.backend in cluster and cluster[replica.backend].reachable
-    )
+    """
+    Where to copy from: good replicas before leaving ones.  With none of them left whatever has the right digest
+    will do, and one that was about to be removed may have.
+    """
+    salvage = (R.CONDEMNED,) if version.sha256 is not None else ()
+    for states in ((R.GOOD, R.LEAVING), salvage):
+        found = tuple(
+            replica.backend
+            for state in states
+            for replica in version.in_state(state)
+            if replica.backend in cluster and cluster[replica.backend].reachable
+        )
+        if found or version.in_state(*states):
+            return found
+    return ()

@@ -44,7 +44,7 @@ from dragonbelly.lifecycle import (
     Tried,
 )
 from dragonbelly.metrics import Metrics
-from dragonbelly.model import Path, Record, Replica, Version
+from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication import backoff
 from dragonbelly.replication.copy import SourceFailed, copy, read_digest
 from dragonbelly.replication.lease import Lease
@@ -323,7 +323,8 @@ class Replicator(TickingService):
         name, generation = source.backend, source.generation
         if isinstance(error, BackendError):
             self._doubt(name, error)
-        if isinstance(error, DigestMismatch | NoSuchObject):
+        counted = source.state in (ReplicaState.GOOD, ReplicaState.LEAVING)
+        if counted and isinstance(error, DigestMismatch | NoSuchObject):
             # Doubted in both cases: a check of its own decides, and asks a server that answers properly.
             self._log.error(
                 "the copy of {path} on {backend} is not good: {error}",
@@ -337,22 +338,25 @@ class Replicator(TickingService):
     async def _check(self, visit: Visit, version: Version, step: Check) -> Sequence[Event]:
         replica = version.replica(step.backend)
         assert replica is not None
-        now = self._ledger.now
+        now, missing = self._ledger.now, replica.state is ReplicaState.MISSING
         visit.fail(step)  # once a visit, whatever it says
         try:
             digest = await read_digest(
                 self._cluster.backend(step.backend), key_of(visit.path, version, replica)
             )
         except NoSuchObject:
-            if not await self._health.believed(step.backend):
+            if missing or not await self._health.believed(step.backend):
                 return ()
             return [Lost(now, version.id, step.backend, replica.generation)]
         except BackendError as error:
             self._doubt(step.backend, error)
             return ()
-        if digest.size == version.size and version.sha256 in (None, digest.sha256.digest()):
+        sha256 = digest.sha256.digest()
+        if digest.size == version.size and version.sha256 in (None, sha256):
+            if missing:
+                return [Copied(now, version.id, step.backend, replica.generation, sha256)]
             return [Found(now, version.id, step.backend, replica.generation)]
-        return [Lost(now, version.id, step.backend, replica.generation)]
+        return () if missing else [Lost(now, version.id, step.backend, replica.generation)]
 
     async def _remove(self, visit: Visit, version: Version, step: Remove) -> Sequence[Event]:
         replica = version.replica(step.backend)

@@ -578,10 +578,12 @@ def check_steps(record: Record, made: Plan, cluster: ClusterView, policy: Any, a
                 assert step.sources
                 for name in step.sources:
                     assert cluster[name].reachable
-                    assert found.replica(name).state in (R.GOOD, R.LEAVING)
+                    may = (R.CONDEMNED,) if record.damaged else (R.GOOD, R.LEAVING)
+                    assert found.replica(name).state in may
             case Check():
                 assert cluster[step.backend].reachable
-                assert found.replica(step.backend).state in (R.SUSPECT, R.LOST)
+                may = (R.SUSPECT, R.LOST, R.MISSING) if record.damaged else (R.SUSPECT, R.LOST)
+                assert found.replica(step.backend).state in may
             case Remove():
                 assert cluster[step.backend].reachable
                 assert found.replica(step.backend).generation == step.generation
@@ -670,6 +672,8 @@ def perform(record: Record, step: Step, now: int) -> Event | None:
             return Copied(now, step.id, step.backend, step.generation, found.sha256)
         case Check():
             generation = found.replica(step.backend).generation
+            if found.replica(step.backend).state is R.MISSING:
+                return Copied(now, step.id, step.backend, generation, found.sha256)
             return Found(now, step.id, step.backend, generation)
         case Remove():
             return Removed(now, step.id, step.backend, step.generation)

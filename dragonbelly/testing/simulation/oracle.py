@@ -123,8 +123,15 @@ class Oracle:
         return self.intact(backend, key, id) or self.harmed(backend, key)
 
     def lost(self, path: Path, version: Version) -> bool:
-        """Whether no good copy of it is left anywhere; that this is a fault's doing is checked elsewhere."""
-        return not any(self.intact(r.backend, key_of(path, version, r), version.id) for r in version.replicas)
+        """
+        Whether no good copy of it is left anywhere; that this is a fault's doing is checked elsewhere.  One that
+        was to be removed is kept, though there may be no place to copy it to.
+        """
+        return not any(
+            self.intact(r.backend, key_of(path, version, r), version.id)
+            for r in version.replicas
+            if r.state is not R.CONDEMNED
+        )
 
     # --- the store
 
@@ -166,7 +173,11 @@ class Oracle:
             self._copies(path, was, now, live[0], view)
 
     def _appeared(self, path: Path, file: File, version: Version, versions: tuple[Version, ...]) -> None:
-        self.check(version.id not in file.gone, 8, f"version {version.id} of {path.name} came back")
+        # One of which a backup, or a server that was called dead, had kept the bytes may be taken for forgotten.
+        kept = any(
+            self._world.servers[r.backend].restored or self._world.was_dead(r.backend) for r in version.replicas
+        )
+        self.check(kept or version.id not in file.gone, 8, f"version {version.id} of {path.name} came back")
         if version.id not in self.uploads:
             self.uploads[version.id] = self._world.begun(path, version)
         elif (upload := self.uploads[version.id]).order:
@@ -235,9 +246,11 @@ class Oracle:
     def _take_for_the_file(self, path: Path, version: Version) -> None:
         """What a fault made of the only copy before anybody knew its digest is the file from now on."""
         good = [(self._world.servers[r.backend], key_of(path, version, r)) for r in version.in_state(R.GOOD)]
+        if not any(self.harmed(r.backend, key_of(path, version, r)) for r in version.replicas):
+            return
         for server, key in good:
             data = server.really(key)
-            if key in server.harmed and data is not None and version.sha256 in (None, _sha(data)):
+            if data is not None and len(data) == version.size and version.sha256 in (None, _sha(data)):
                 self.uploads[version.id].data = data
                 for other, its in good:
                     if other.really(its) == data:

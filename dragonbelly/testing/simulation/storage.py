@@ -45,6 +45,8 @@ class StorageServer:
         self.arrived: dict[str, float] = {}
         self._unmounted: dict[str, bytes] | None = None
         self._backup: dict[str, bytes] = {}
+        #: Whether what was removed may be there again.
+        self.restored = False
 
     @property
     def url(self) -> str:
@@ -125,8 +127,9 @@ class StorageServer:
     def restore(self) -> None:
         """The disk comes back as it was when it was backed up."""
         if MARKER in self._backup and self.mounted:
-            self.harmed |= self.disk.keys() ^ self._backup.keys()
+            self.harmed |= {key for key, _ in self.disk.items() ^ self._backup.items()}
             self.disk = dict(self._backup)
+            self.restored = True
 
     def replace(self) -> None:
         """A new, empty disk."""

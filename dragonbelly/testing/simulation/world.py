@@ -274,6 +274,8 @@ class World:
             return f"replicas are {sorted(state.name for state in states)}"
         hosts = {self.servers[replica.backend].host for replica in live.replicas}
         possible = len({server.host for server in self.servers.values()})
+        if record.thin_since is not None and self.owed(live) > possible == len(hosts):
+            return None  # as well as can be: what is too much on one host stays until there are enough
         if len(live.replicas) != min(self.owed(live), possible) or len(hosts) != len(live.replicas):
             return f"{len(live.replicas)} copies on {len(hosts)} hosts"
         return None
