@@ -269,6 +269,9 @@ def _verified(record: Record, event: Verified) -> Record:
     if version is None or version.state is not V.UPLOADING:
         return record
     assert version.upload is not None
+    replica = version.replica(event.backend)
+    if replica is None or replica.state is not R.MISSING:
+        return record  # its backend was called dead meanwhile
     if not holds(version.upload, record.live):
         return replace(_put(record, _abandon(version, PRECONDITION, event.now)), tries=0)
     at = [v.id for v in record.versions].index(version.id)
@@ -286,8 +289,7 @@ def _verified(record: Record, event: Verified) -> Record:
 
 def _good(version: Version, event: Verified) -> Version:
     replica = version.replica(event.backend)
-    if replica is None:
-        raise IllegalMove(f"version {version.id} was never to be uploaded to {event.backend}")
+    assert replica is not None
     return replace(
         _put_replica(version, _turn(replica, R.GOOD, 0)),
         size=event.size,

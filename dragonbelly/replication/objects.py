@@ -9,7 +9,8 @@ import msgspec
 from dragonbelly.ids import created
 from dragonbelly.interfaces import IBackend
 from dragonbelly.keys import looks_like_mark, parse_key, storage_key
-from dragonbelly.model import Path, Record
+from dragonbelly.lifecycle import DELETED
+from dragonbelly.model import Path, Record, Version, VersionState
 
 #: Objects that are looked at together.
 LOT = 200
@@ -60,13 +61,25 @@ def is_forgotten(record: Record, backend: str, found: StoredObject, since: float
     """
     Whether the store may have known of it and lost that: it may have forgotten what happened from ``since`` on.
 
-    A version made before then that no record knows was a stray already.  A copy is placed with a generation
-    above those that were removed, so one below them is what is left of a removal.
+    A version made before then that no record knows was a stray already, and one made before the path was deleted
+    ended then.  A copy is placed with a generation above those that were removed, so one below them is what is
+    left of a removal.
     """
     version = record.version(found.version)
     if version is None:
-        return created(found.version) >= since
+        return created(found.version) >= since and created(found.version) > deleted(record)
     return version.replica(backend) is None and found.generation >= version.removals
+
+
+def deleted(record: Record) -> int:
+    """When the path was deleted last, as far as its record still tells, unix s; 0: it was not."""
+    return max((v.since for v in record.versions if was_deleted(v)), default=0)
+
+
+def was_deleted(version: Version) -> bool:
+    if version.state is VersionState.ABANDONED:
+        return version.upload is not None and version.upload.reason == DELETED
+    return version.state is VersionState.DELETED
 
 
 def is_orphan(record: Record, backend: str, found: StoredObject, before: float) -> bool:

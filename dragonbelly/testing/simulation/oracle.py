@@ -249,11 +249,11 @@ class Oracle:
         if not any(self.harmed(r.backend, key_of(path, version, r)) for r in version.replicas):
             return
         for server, key in good:
-            data = server.really(key)
+            data = server.disk.get(key)
             if data is not None and len(data) == version.size and version.sha256 in (None, _sha(data)):
                 self.uploads[version.id].data = data
                 for other, its in good:
-                    if other.really(its) == data:
+                    if other.disk.get(its) == data:
                         other.harmed.discard(its)
 
     def _given_up(self, what: str, path: Path, old: Version, new: Version, upload: Upload) -> None:
