@@ -39,7 +39,7 @@ $(VENV)/bin/python:
 
 # Installed as it lies here (compat: twisted.plugins must be found beside the package).
 $(VENV)/.run: setup.py pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[embedded]' --config-settings editable_mode=compat
+	$(BIN)/pip install --quiet --editable '.[embedded,cli]' --config-settings editable_mode=compat
 	touch $@
 
 $(VENV)/.test: setup.py pyproject.toml | $(VENV)/bin/python

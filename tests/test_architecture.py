@@ -44,7 +44,12 @@ LAYERS = (
 PRIVATE = {"txredisapi": ("state",), "treq": ("backends", "replication.copy", "client")}
 
 #: What the global reactor may be imported by: the composition roots, and the tests' own.
-REACTOR = {"dragonbelly.service", "dragonbelly.node.service", "dragonbelly.testing.reactor", "dragonbelly.cli"}
+REACTOR = {
+    "dragonbelly.service",
+    "dragonbelly.node.service",
+    "dragonbelly.testing.reactor",
+    "dragonbelly.cli.check",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -273,5 +273,5 @@ class AskedAudit(Audit):
         text = await self._store.meta(self._field)
         last = decode(text)
         if last is not None and last.under_way:
-            last.ended = self._ledger.now
+            last.ended, last.called_off = self._ledger.now, True
             await self._store.set_meta(self._field, text, encode(last))

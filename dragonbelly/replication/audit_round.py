@@ -45,6 +45,7 @@ class Round(msgspec.Struct):
     read: bool = False
     read_at: int = 0
     ended: int | None = None
+    called_off: bool = False
     total: int | None = None
     cursor: str | None = None
     compared: bool = False

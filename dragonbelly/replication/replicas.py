@@ -106,7 +106,7 @@ def _judge(version: Version, size: int, sha256: bytes | None) -> Look:
     if size != version.size:
         return Look(SIZE)
     if sha256 is not None and version.sha256 not in (None, sha256):
-        return Look(DIGEST)
+        return Look(DIGEST, sha256=sha256)
     return Look(sha256=sha256)
 
 

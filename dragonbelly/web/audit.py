@@ -72,6 +72,7 @@ class AuditApi:
             "read": round.read,
             "started": rfc3339(round.started),
             "ended": rfc3339(round.ended),
+            "called_off": round.called_off,
             "files": round.records,
             "files_total": round.total,
             "copies": round.replicas,

@@ -6,8 +6,9 @@ from hashlib import sha256
 
 import pytest
 from msgspec.structs import replace
+from twisted.internet.defer import fail
 
-from dragonbelly.errors import BackendRefused, BackendUnavailable, NotYet
+from dragonbelly.errors import BackendRefused, BackendUnavailable, NotYet, StateUnavailable
 from dragonbelly.keys import storage_key
 from dragonbelly.lifecycle import Hashed, apply
 from dragonbelly.model import BackendState, Path, Record
@@ -149,6 +150,16 @@ class TestUnknown:
         assert (round.found, round.unknown, round.replicas) == (0, 1, 1)
         assert round.skipped == [name]
         assert len(good(world)) == 2
+
+    def test_one_that_was_taken_down_is_left_alone(self, world):
+        world.file()
+        name = good(world)[0].backend
+        world.say(name, BackendState.DOWN)
+        world.advance(3)
+        world.backends[name].calls.clear()
+        round = ask(world)
+        assert (round.unknown, round.replicas, round.skipped) == (1, 1, [name])
+        assert world.backends[name].asked("stat", "read") == []
 
     def test_a_disk_that_is_not_mounted(self, world):
         """Before a probe has noticed."""
@@ -329,10 +340,14 @@ class TestRounds:
             done(world.daemon.asked_audit.ask("", True))
         done(world.daemon.asked_audit.call_off())
         assert not last(world).under_way
+        walks = []
+        for backend in world.backends.values():
+            backend.keys = lambda prefix="", keys=backend.keys: walks.append(prefix) or keys(prefix)
         for backend in world.backends.values():
             backend.release("read")
         world.advance(5)
         assert last(world).replicas == 0, "it was called off"
+        assert not walks
         assert ask(world).number == 2
 
     def test_not_before_records_and_storage_agree(self, world):
@@ -342,6 +357,7 @@ class TestRounds:
         done(world.daemon.asked_audit.ask("", True))
         world.advance(30)
         assert last(world).records == 0
+        assert done(world.store.meta("audit.asked.holder")) is None
         world.backends["a"].away = False
         world.advance(30)
         assert not last(world).under_way
@@ -584,6 +600,27 @@ class TestOrphans:
         world.backends["c"].away = False
         world.advance(40)
         assert key not in world.backends["a"].objects
+
+    def test_stays_while_it_is_not_sure_that_no_record_is_there(self, world):
+        key = self.stray(world)
+        world.daemon.link.confirm = lambda: fail(StateUnavailable("not yet"))
+        done(world.daemon.asked_audit.ask("", True))
+        world.advance(15)
+        assert key in world.backends["a"].objects
+        del world.daemon.link.confirm
+        world.advance(15)
+        assert key not in world.backends["a"].objects
+
+    def test_slowly(self, make_world):
+        world = make_world(more="[audit]\nrate = 4\n").start()
+        keys = [self.stray(world, path=Path("media", f"f{n}")) for n in range(20)]
+        done(world.daemon.asked_audit.ask("", True))
+        world.advance(10)
+        assert set(keys) <= set(world.backends["a"].objects), "it takes 5 s to see them, and as long to be sure"
+        world.advance(3)
+        assert len(world.backends["a"].objects) > 10
+        world.advance(10)
+        assert len(world.backends["a"].objects) == 1
 
     def test_stays_where_the_marker_is_gone(self, world):
         key = self.stray(world)

@@ -1,0 +1,185 @@
+"""The audit, for operators; and how a file without a good copy is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dragonbelly.keys import key_of
+from dragonbelly.model import Path
+from tests.web.test_uploads_api import is_problem
+from tests.web.wire import Said
+from tests.web.world import World
+
+MakeWorld = Callable[..., World]
+
+
+def ask(world: World, **body: Any) -> Said:
+    return world.api("POST", "audit", body, admin=True)
+
+
+def seen(world: World) -> Any:
+    said = world.api("GET", "audit", admin=True)
+    assert said.status == 200, said
+    return said.json
+
+
+def stored(world: World, name: str = "a", data: bytes = b"hello") -> None:
+    world.put(name, data)
+    world.download(name)
+    world.replicate()
+
+
+def corrupt(world: World, name: str = "a", copies: int = 1) -> list[str]:
+    """Other bytes in so many copies: where."""
+    (version,) = world.record(name).versions
+    for replica in version.replicas[:copies]:
+        objects = world.storage(replica.backend).objects
+        key = key_of(Path("default", name), version, replica)
+        objects[key] = objects[key][::-1]
+    return [replica.backend for replica in version.replicas[:copies]]
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    return make_world("[audit]\nrate = 10000\nbandwidth = '1GiB'\n")
+
+
+def test_a_round_and_what_it_found(world: World) -> None:
+    stored(world)
+    (bad,) = corrupt(world)
+    assert seen(world)["asked"] is None
+    said = ask(world)
+    assert said.status == 202
+    assert said.json["asked"]["number"] == 1
+    assert said.json["asked"]["ended"] is None
+    world.clock.advance(5)
+    asked = seen(world)["asked"]
+    (finding,) = asked.pop("findings")
+    assert asked == {
+        "number": 1,
+        "prefix": "",
+        "read": True,
+        "started": asked["started"],
+        "ended": asked["ended"],
+        "called_off": False,
+        "files": 1,
+        "files_total": 1,
+        "copies": 2,
+        "copies_unknown": 0,
+        "bytes": 10,
+        "damaged": 0,
+        "backends_walked": ["s1", "s2", "s3"],
+        "backends_skipped": [],
+        "objects": 2,
+        "objects_foreign": 3,
+        "found": 1,
+    }
+    assert finding == {
+        "domain": "default",
+        "path": "a",
+        "backend": bad,
+        "what": "digest",
+        "version": world.record("a").versions[0].id,
+        "at": finding["at"],
+        "outcome": "doubted",
+    }
+    world.replicate()
+    world.replicate(10)
+    assert seen(world)["asked"]["findings"][0]["outcome"] == "repaired"
+    assert world.metric("audit_findings_total", what="digest") == 1
+    assert world.metric("audited_replicas_total") == 2
+    assert world.metric("audited_bytes_total") == 10
+
+
+def test_the_regular_one(world: World) -> None:
+    assert seen(world)["regular"]["number"] == 0
+
+
+def test_of_a_part(world: World) -> None:
+    stored(world, "a/1")
+    stored(world, "b/1")
+    for prefix, shown in (("default/a", "default/a"), ("/default/a", "default/a"), ("default", "default/")):
+        assert ask(world, prefix=prefix, read=False).json["asked"]["prefix"] == shown
+        world.clock.advance(10)
+        assert seen(world)["asked"]["files"] == (2 if shown == "default/" else 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({"prefix": "elsewhere/a"}, "prefix"), ({"prefix": 1}, "prefix"), ({"raed": 1}, "raed")]
+)
+def test_mistakes(world: World, body: dict[str, Any], field: str) -> None:
+    is_problem(ask(world, **body), 422, field)
+    assert seen(world)["asked"] is None
+
+
+def test_one_at_a_time_and_called_off(make_world: MakeWorld) -> None:
+    world = make_world("[audit]\nrate = 0.1\n")
+    stored(world)
+    assert ask(world).status == 202
+    said = ask(world)
+    is_problem(said, 409)
+    assert "under way" in said.json["detail"]
+    assert world.api("DELETE", "audit", admin=True).status == 204
+    assert seen(world)["asked"]["called_off"]
+    assert ask(world).status == 202
+    assert world.api("DELETE", "audit", admin=True).status == 204
+    assert world.api("DELETE", "audit", admin=True).status == 204, "there is none"
+
+
+def test_not_for_everybody(world: World) -> None:
+    assert world.api("GET", "audit").status == 404
+    assert world.api("POST", "audit", {}).status == 404
+    is_problem(world.api("PUT", "audit", {}, admin=True), 405)
+
+
+def test_while_the_store_is_away(world: World) -> None:
+    world.store.away = True
+    is_problem(ask(world), 503)
+    is_problem(world.api("GET", "audit", admin=True), 503)
+
+
+def test_a_file_without_a_good_copy(world: World) -> None:
+    stored(world)
+    corrupt(world, copies=2)
+    assert world.api("GET", "files/a").json["damaged"] is False
+    assert ask(world).status == 202
+    world.clock.advance(5)
+    world.replicate()
+    said = world.ask("GET", "/a")
+    is_problem(said, 503)
+    assert said.json["title"] == "No good copy"
+    assert said.json["detail"] == "no copy of a is known to be good"
+    shown = world.api("GET", "files/a").json
+    assert shown["damaged"] is True
+    assert {replica["state"] for replica in shown["replicas"]} <= {"suspect", "lost", "missing"}
+    assert world.api("GET", "status", admin=True).json["damaged"] == 1
+    assert {f["outcome"] for f in seen(world)["asked"]["findings"]} == {"damaged"}
+    world.ask("GET", "/-/metrics", admin=True)
+    assert world.metric("damaged_files") == 1
+
+
+def test_whether_records_and_storage_agree(world: World) -> None:
+    stored(world)
+    epoch = world.api("GET", "status", admin=True).json["epoch"]
+    assert (epoch["agreed"], epoch["waits_for"], epoch["skipped"]) == (True, [], [])
+    world.ask("GET", "/-/metrics", admin=True)
+    assert world.metric("epoch_agreed") == 1
+    world.storage("s1").away = True
+    world.probe()
+    world.store.memory.run = "2"
+    world.clock.advance(2)
+    epoch = world.api("GET", "status", admin=True).json["epoch"]
+    assert epoch == {
+        "agreed": False,
+        "records": 1,
+        "objects": epoch["objects"],
+        "doubted": 0,
+        "adopted": 0,
+        "waits_for": ["s1"],
+        "skipped": [],
+    }
+    world.ask("GET", "/-/metrics", admin=True)
+    assert world.metric("epoch_agreed") == 0
