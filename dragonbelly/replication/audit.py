@@ -117,12 +117,13 @@ class Audit(TickingService):
 
         if round.under_way and not round.prefix and round.total is None:
             round.total = (await self._store.counts()).files
-        if round.under_way and not self._noted_this(round):
+        if round.under_way:
             self._log.info(
-                "audit {n} of {what} begins{read}",
+                "audit {n} of {what}{read} {begins}",
                 n=round.number,
                 what=round.prefix or "everything",
-                read=", and reads all bytes" if round.read else "",
+                read=", all bytes," if round.read else "",
+                begins="goes on" if round.cursor is not None or round.compared else "begins",
             )
         await self._note(round, at_once=True)
         while round.under_way and not round.compared:
@@ -148,10 +149,6 @@ class Audit(TickingService):
                 records=round.records,
                 found=round.found,
             )
-
-    def _noted_this(self, round: Round) -> bool:
-        noted = decode(self._noted)
-        return noted is not None and noted.number == round.number
 
     async def _note(self, round: Round, at_once: bool = False) -> None:
         """Write down how far it is; who cannot is not the one any more whose turn it is."""
