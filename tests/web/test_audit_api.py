@@ -170,7 +170,7 @@ def test_whether_records_and_storage_agree(world: World) -> None:
     world.storage("s1").away = True
     world.probe()
     world.store.memory.run = "2"
-    world.clock.advance(2)
+    world.daemon.comparison.tick()
     epoch = world.api("GET", "status", admin=True).json["epoch"]
     assert epoch == {
         "agreed": False,
