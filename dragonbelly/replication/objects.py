@@ -87,11 +87,14 @@ def is_orphan(record: Record, backend: str, found: StoredObject, before: float) 
     Whether nobody will ever ask for it: its version is forgotten, and was made ``before`` (unix s; later ones
     may be in the hands of a store that we do not see); or it is known, and this copy of it was removed.
 
-    One with a generation that was not given yet is none: a copy could be placed there.
+    One with a generation that was not given yet is none: a copy could be placed there.  Of a file without a good
+    copy every byte is kept.
     """
     version = record.version(found.version)
     if version is None:
         return created(found.version) < before
+    if record.damaged:
+        return False
     replica = version.replica(backend)
     known = replica is not None and replica.generation == found.generation
     return not known and found.generation < version.removals

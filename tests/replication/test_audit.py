@@ -672,6 +672,7 @@ class TestOrphans:
             (record(live("a.1:good", removals=1)), (1, 0), True),
             (record(live("a:good", removals=1)), (1, 0), False),
             (record(live("a:good", number=2)), (1, 0), True),
+            (record(live("b:lost", "c:suspect", removals=1)), (1, 0), False),
         ],
     )
     def test_the_rule(self, there, key, orphan):
