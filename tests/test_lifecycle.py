@@ -253,9 +253,12 @@ def test_what_was_seen_is_what_counts():
     assert events(record(), announced, verified(1)).live.sha256 == b"announced"
 
 
-def test_an_upload_to_where_it_was_never_sent():
-    with pytest.raises(IllegalMove):
-        apply(events(record(), accepted(1, "a")), verified(1, "z"))
+def test_an_upload_to_where_it_is_not_expected_any_more():
+    """Its backend was called dead while somebody looked."""
+    waiting = events(record(), accepted(1, "a"))
+    assert apply(waiting, verified(1, "z")) == waiting
+    condemned = apply(waiting, Condemned(NOW, vid(1), "a", 0))
+    assert apply(condemned, verified(1, "a")) == condemned
 
 
 def test_what_was_abandoned_does_not_come_back():

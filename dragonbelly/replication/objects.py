@@ -61,9 +61,9 @@ def is_forgotten(record: Record, backend: str, found: StoredObject, since: float
     """
     Whether the store may have known of it and lost that: it may have forgotten what happened from ``since`` on.
 
-    A version made before then that no record knows was a stray already, and one made before the path was deleted
-    ended then.  A copy is placed with a generation above those that were removed, so one below them is what is
-    left of a removal.
+    A version made before then that no record knows was a stray already, and one made before the path was
+    deleted ended then.  A copy is placed with a generation above those that were removed, so one below them is
+    what is left of a removal.
     """
     version = record.version(found.version)
     if version is None:
@@ -87,8 +87,8 @@ def is_orphan(record: Record, backend: str, found: StoredObject, before: float) 
     Whether nobody will ever ask for it: its version is forgotten, and was made ``before`` (unix s; later ones
     may be in the hands of a store that we do not see); or it is known, and this copy of it was removed.
 
-    One with a generation that was not given yet is none: a copy could be placed there.  Of a file without a good
-    copy every byte is kept.
+    One with a generation that was not given yet is none: a copy could be placed there.  Of a file without a
+    good copy every byte is kept.
     """
     version = record.version(found.version)
     if version is None:

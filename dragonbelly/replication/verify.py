@@ -117,7 +117,8 @@ class Verifier:
     async def glance(self, path: Path, version: Version) -> Seen:
         """
         The same for a reader who waits: one question at a time per upload, the others wait for its answer; a
-        "not yet" is believed for a tenth of the upload's age, at most 1 s.  Nobody waits longer than ``GLANCE``.
+        "not yet" is believed for a tenth of the upload's age, at most 1 s.  Nobody waits longer than
+        ``GLANCE``.
         """
         now = self._clock.seconds()
         if now < self._answers.get(version.id, 0.0):

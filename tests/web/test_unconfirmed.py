@@ -120,7 +120,7 @@ def test_replication_goes_on(world: World) -> None:
 def test_a_state_of_a_backend_holds_all_the_same(world: World) -> None:
     unsure(world)
     assert refused(world.api("PATCH", "backends/s1", {"state": "drain"}, admin=True))
-    world.clock.advance(2)
+    world.daemon.states.tick()
     assert world.daemon.cluster.view["s1"].state is BackendState.DRAIN
 
 

@@ -1,4 +1,4 @@
-"""Clients: they put, overwrite, read and delete, are slow, forgetful and sometimes wrong, and tell the oracle."""
+"""Clients: they put, overwrite, read and delete, are slow and sometimes wrong, and tell the oracle."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Alarm:
 class ProcessClock:
     """
     The clock of one process: the world's, set wrong by ``skew`` seconds.  While ``frozen`` (SIGSTOP) whatever
-    comes is kept for later; when ``dead`` nothing comes any more, and ``never`` is what such a process waits for.
+    comes is kept for later; when ``dead`` nothing comes any more: ``never`` is what it waits for.
     """
 
     def __init__(self, clock: Clock, skew: float = 0.0) -> None:

@@ -56,7 +56,7 @@ class Faults:
     def _act(self) -> None:
         if not self.on or not self._kinds:
             return
-        name, act = self._world.random.choice(self._kinds)
+        _, act = self._world.random.choice(self._kinds)
         act()
         self._soon()
 

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 from dragonbelly.keys import key_of, parse_key
 from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE
-from dragonbelly.model import BackendState, ClusterView, Path, Record, Replica, ReplicaState, Version, VersionState
+from dragonbelly.model import (
+    BackendState,
+    ClusterView,
+    Path,
+    Record,
+    Replica,
+    ReplicaState,
+    Version,
+    VersionState,
+)
 from dragonbelly.replication.epoch import RUN
 from dragonbelly.state import accounts
 
@@ -124,8 +133,8 @@ class Oracle:
 
     def lost(self, path: Path, version: Version) -> bool:
         """
-        Whether no good copy of it is left anywhere; that this is a fault's doing is checked elsewhere.  One that
-        was to be removed is kept, though there may be no place to copy it to.
+        Whether no good copy of it is left anywhere; that this is a fault's doing is checked elsewhere.  One
+        that was to be removed is kept, though there may be no place to copy it to.
         """
         return not any(
             self.intact(r.backend, key_of(path, version, r), version.id)
@@ -173,7 +182,7 @@ class Oracle:
             self._copies(path, was, now, live[0], view)
 
     def _appeared(self, path: Path, file: File, version: Version, versions: tuple[Version, ...]) -> None:
-        # One of which a backup, or a server that was called dead, had kept the bytes may be taken for forgotten.
+        # What a backup kept, or a server that was called dead, may be taken for forgotten.
         kept = any(
             self._world.servers[r.backend].restored or self._world.was_dead(r.backend) for r in version.replicas
         )
@@ -206,6 +215,8 @@ class Oracle:
                 self._became_live(what, path, was, now, new, upload)
             elif new.state is V.ABANDONED:
                 self._given_up(what, path, old, new, upload)
+        if old.state is V.LIVE and old.sha256 is None and new.sha256 is not None:
+            self._take_for_the_file(path, new)
         if old.state is not V.UPLOADING:
             self.check(
                 new.size == old.size and old.sha256 in (None, new.sha256), 2, f"{what} changed its bytes"
@@ -253,7 +264,7 @@ class Oracle:
             if data is not None and len(data) == version.size and version.sha256 in (None, _sha(data)):
                 self.uploads[version.id].data = data
                 for other, its in good:
-                    if other.disk.get(its) == data:
+                    if other.mounted and other.disk.get(its) == data:
                         other.harmed.discard(its)
 
     def _given_up(self, what: str, path: Path, old: Version, new: Version, upload: Upload) -> None:
@@ -281,8 +292,6 @@ class Oracle:
         key, where = key_of(path, new, now), f"{what} on {now.backend}"
         self._world.reached(f"replica {was.state.name.lower()} → {now.state.name.lower()}")
         if now.state is R.GOOD and was.state is not R.LEAVING:
-            if old.sha256 is None and old.state is V.LIVE:
-                self._take_for_the_file(path, new)
             self.check(self.excused(now.backend, key, new.id), 10, f"{where} is called good and is not")
         elif now.state is R.LOST:
             dead = (
@@ -424,7 +433,7 @@ class Oracle:
         return self.files[path].orders
 
     def deletion_unknown(self, path: Path) -> None:
-        """Nobody knows whether it was done, or still will be: a frozen daemon takes its requests when it wakes."""
+        """Nobody knows whether it was done or will be: a frozen daemon takes its requests when it wakes."""
         self.files[path].ends.append(float("inf"))
 
     def deletion_acknowledged(self, path: Path, order: int, begun: float) -> None:

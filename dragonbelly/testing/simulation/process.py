@@ -42,8 +42,8 @@ class Process:
 
     def crash(self, clock: ProcessClock | None = None) -> None:
         """
-        SIGKILL, for the one that has this ``clock``.  What it was doing is neither ended nor answered; it is kept
-        only lest it tidies up.
+        SIGKILL, for the one that has this ``clock``.  What it was doing is neither ended nor answered; it is
+        kept only lest it tidies up.
         """
         if clock in (None, self.clock) and not self.clock.dead:
             self.world.note(f"{self.name} is killed")

@@ -21,8 +21,8 @@ _SWEEP = 8
 @dataclass(frozen=True)
 class Outcome:
     """
-    What came of a seed.  ``violation`` says what is broken, None: nothing.  ``faults`` were injected, ``states``
-    reached, so many times each; ``seconds`` are of virtual time.
+    What came of a seed.  ``violation`` says what is broken, None: nothing.  ``faults`` were injected and
+    ``states`` reached, so many times each; ``seconds`` are of virtual time.
     """
 
     seed: int
