@@ -113,7 +113,7 @@ def test_no_replica(make_store: MakeStore, master: RedisServer) -> None:
 
 
 def test_fewer_than_wanted(make_store: MakeStore, replica: RedisServer) -> None:
-    assert "1 of 2 replicas" in failure_of(make_store(ack_replicas=2, ack_timeout=0.3).confirm)
+    assert "1 of 2 replicas" in failure_of(make_store(ack_replicas=2, ack_timeout=1.5).confirm)
 
 
 def test_nobody_else_waits_for_a_replica_that_is_frozen(make_store: MakeStore, replica: RedisServer) -> None:
