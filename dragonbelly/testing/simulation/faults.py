@@ -47,7 +47,7 @@ class Faults:
         self.fates = tuple(fate for fate in FATES if random.random() < 0.6)
         self.rate = random.choice((0.0, 0.002, 0.01, 0.03))
         self.on = True
-        self._pause = random.choice((1.5, 3.0, 8.0))
+        self._pause = random.choice((0.7, 1.5, 4.0))
         self._soon()
 
     def _soon(self) -> None:
@@ -85,7 +85,7 @@ class Faults:
             self._world.count("daemon frozen")
             self._world.note(f"{process.name} is frozen")
             process.freeze()
-            self._for_a_while(90.0, process.wake)
+            self._for_a_while(60.0, process.wake)
 
     def _step(self) -> None:
         if (process := self._some_up()) is not None:
@@ -100,7 +100,7 @@ class Faults:
             wire = process.wires[self._world.random.choice(self._world.names)]
             self._world.note(f"{process.name} does not reach {wire.name}")
             wire.cut = True
-            self._for_a_while(60.0, lambda: setattr(wire, "cut", False))
+            self._for_a_while(40.0, lambda: setattr(wire, "cut", False))
 
     def _cut_store(self) -> None:
         if (process := self._some_up()) is not None:
@@ -129,7 +129,7 @@ class Faults:
         self._world.count(f"server {mode}")
         self._world.note(f"{server.name} {mode}")
         server.mode = mode
-        self._for_a_while(60.0, lambda: setattr(server, "mode", ""))
+        self._for_a_while(40.0, lambda: setattr(server, "mode", ""))
 
     def _some_object(self) -> tuple[StorageServer, str] | None:
         server = self._some_server()
@@ -154,7 +154,7 @@ class Faults:
             self._world.count("disk unmounted")
             self._world.note(f"{server.name} is unmounted")
             server.unmount()
-            self._for_a_while(60.0, server.mount)
+            self._for_a_while(40.0, server.mount)
 
     def _restore(self) -> None:
         server = self._some_server()

@@ -215,7 +215,7 @@ class Oracle:
                 self._became_live(what, path, was, now, new, upload)
             elif new.state is V.ABANDONED:
                 self._given_up(what, path, old, new, upload)
-        if old.state is V.LIVE and old.sha256 is None and new.sha256 is not None:
+        if old.state is not V.UPLOADING and old.sha256 is None and new.sha256 is not None:
             self._take_for_the_file(path, new)
         if old.state is not V.UPLOADING:
             self.check(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dragonbelly.testing.simulation.world import World
 
 #: Seconds that a client waits for an answer.
-PATIENCE = 30.0
+PATIENCE = 10.0
 
 
 class Process:
