@@ -268,11 +268,11 @@ def _plan_live(
         backend = cluster.get(replica.backend)
         match replica.state:
             case R.MISSING:
-                if backend is not None and backend.takes and sources:
-                    draft.steps.append(Copy(version.id, replica.backend, replica.generation, sources))
-                elif backend is not None and backend.reachable and record.damaged:
+                if backend is not None and backend.reachable and record.damaged:
                     # It may have been made, and only the answer did not come.
                     draft.steps.append(Check(version.id, replica.backend))
+                if backend is not None and backend.takes and sources:
+                    draft.steps.append(Copy(version.id, replica.backend, replica.generation, sources))
                 else:
                     draft.waits = True
             case R.LEAVING:

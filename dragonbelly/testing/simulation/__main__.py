@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which.add_argument("--seeds", type=_seeds, metavar="FROM:TO", help="play these, without the last")
     which.add_argument("--seed", type=int, metavar="N", help="play one")
     parser.add_argument("--trace", action="store_true", help="with --seed: a line for everything that happens")
-    parser.add_argument("--calls", type=int, default=CALLS, metavar="N", help="of clients, each seed [%(default)s]")
+    parser.add_argument(
+        "--calls", type=int, default=CALLS, metavar="N", help="of clients, each seed [%(default)s]"
+    )
     parser.add_argument("--keep-going", action="store_true", help="do not end at the first violation")
     options = parser.parse_args(arguments)
     if options.trace and options.seed is None:
@@ -68,7 +70,9 @@ def _many(seeds: range, calls: int, keep_going: bool) -> int:
             played.append(outcome)
             progress.advance(task)
             if outcome.violation:
-                progress.console.print(f"seed {outcome.seed}: {outcome.violation}", markup=False, highlight=False)
+                progress.console.print(
+                    f"seed {outcome.seed}: {outcome.violation}", markup=False, highlight=False
+                )
                 if not keep_going:
                     break
     _summarize(played, time.monotonic() - began, time.process_time() - cpu)
@@ -84,7 +88,9 @@ def _summarize(played: list[Outcome], seconds: float, cpu: float) -> None:
     bad = [str(outcome.seed) for outcome in played if outcome.violation]
     calls = sum(outcome.calls for outcome in played)
     hours = sum(outcome.seconds for outcome in played) / 3600
-    print(f"seeds            {len(played)}, {len(played) / cpu:.1f} for each second of CPU ({seconds:.0f} s in all)")
+    print(
+        f"seeds            {len(played)}, {len(played) / cpu:.1f} for each second of CPU ({seconds:.0f} s in all)"
+    )
     print(f"client calls     {calls}, {calls / len(played):.0f} a seed")
     print(f"virtual time     {hours:.1f} h")
     print(f"faults injected  {sum(faults.values())}")

@@ -202,7 +202,9 @@ class Oracle:
             above = self.uploads[newer[-1].id].order
             upload.order = (above + (self.uploads[older[0].id].order if older else above - 1)) / 2
 
-    def _moved(self, path: Path, was: Record, now: Record, old: Version, new: Version, view: ClusterView) -> None:
+    def _moved(
+        self, path: Path, was: Record, now: Record, old: Version, new: Version, view: ClusterView
+    ) -> None:
         upload = self.uploads[new.id]
         what = f"version {new.id} of {path.name}"
         if new.state is not old.state:
@@ -383,7 +385,7 @@ class Oracle:
             self.check(over or dead, 3, f"{what} {self._now - led:.0f} s after a reader was sent there")
         if version is None:
             current = self.files[path].floors
-            acknowledged = bool(current) and current[-1][2] == id
+            acknowledged = bool(current) and current[-1][2] == id and not self.uploads[id].ended
             self.check(not acknowledged, 1, f"{what}, which is the file")
         elif version.state is V.LIVE and self.intact(server.name, key, id):
             others = [r for r in version.in_state(R.GOOD, R.LEAVING) if r.backend != server.name]
@@ -522,9 +524,7 @@ class Oracle:
                 break
         return False
 
-    def not_found(
-        self, process: Process, path: Path, floors: list[Floor], begun: float
-    ) -> None:
+    def not_found(self, process: Process, path: Path, floors: list[Floor], begun: float) -> None:
         """A reader that began then was told that there is no such file."""
         known = [f for f in floors if f[0] <= begun - self._lag(process, begun)]
         if known and known[-1][2] is not None:

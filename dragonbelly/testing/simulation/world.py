@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from dragonbelly.config import Config, loads
 from dragonbelly.interfaces import IBackend, IBackendFactory
-from dragonbelly.keys import MARKER, key_of
+from dragonbelly.keys import MARKER, key_of, parse_key
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, Path, Record, ReplicaState, Version
 from dragonbelly.state import accounts
@@ -74,6 +74,11 @@ patience = "30s"
 
 [delete]
 grace = "70s"
+
+[audit]
+every = "100s"
+read_every = "200s"
+rate = 1000
 
 [health]
 every = "15s"
@@ -240,10 +245,6 @@ class World:
             live = record.live
             if live is not None and record.damaged and self.oracle.lost(path, live):
                 damaged.add(member)
-                for version in record.versions:
-                    for replica in version.replicas:
-                        if (key := key_of(path, version, replica)) in self.servers[replica.backend].disk:
-                            expected[replica.backend][key] = b""
                 continue
             if live is None or len(record.versions) > 1:
                 return f"{member} has {[v.state.name for v in record.versions]}"
@@ -252,14 +253,20 @@ class World:
             for replica in live.replicas:
                 expected[replica.backend][key_of(path, live, replica)] = self.oracle.uploads[live.id].data
         for name, server in self.servers.items():
-            there = {key: data for key, data in server.disk.items() if key != MARKER}
-            if there.keys() != expected[name].keys():
-                extra, missing = there.keys() - expected[name].keys(), expected[name].keys() - there.keys()
-                missing -= server.harmed  # TODO audit
-                extra = set()
-                if not extra and not missing:
-                    continue
-                return f"{name} has {sorted(extra)} too much and lacks {sorted(missing)}"
+            there = {
+                key: data
+                for key, data in server.disk.items()
+                if (parsed := parse_key(key)) is not None and parsed[0].member not in damaged  # all of it is kept
+            }
+            if there != expected[name]:
+                extra, missing = (
+                    sorted(there.keys() - expected[name].keys()),
+                    expected[name].keys() - there.keys(),
+                )
+                wrong = sorted(
+                    key for key in there.keys() & expected[name].keys() if there[key] != expected[name][key]
+                )
+                return f"{name} has {extra} too much, lacks {sorted(missing)}, and of {wrong} other bytes"
         for member, due in store._due.items():
             record = self.record(Path.of_member(member))
             if member in damaged:
