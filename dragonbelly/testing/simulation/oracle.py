@@ -294,7 +294,9 @@ class Oracle:
         key, where = key_of(path, new, now), f"{what} on {now.backend}"
         self._world.reached(f"replica {was.state.name.lower()} → {now.state.name.lower()}")
         if now.state is R.GOOD and was.state is not R.LEAVING:
-            self.check(self.excused(now.backend, key, new.id), 10, f"{where} is called good and is not")
+            told = key in self._world.servers[now.backend].short
+            right = self.intact(now.backend, key, new.id) or (self.harmed(now.backend, key) and not told)
+            self.check(right, 10, f"{where} is called good and is not")
         elif now.state is R.LOST:
             dead = (
                 self._world.said(now.backend) is BackendState.DEAD
@@ -384,9 +386,10 @@ class Oracle:
             dead = self._world.was_dead(server.name)
             self.check(over or dead, 3, f"{what} {self._now - led:.0f} s after a reader was sent there")
         if version is None:
-            current = self.files[path].floors
+            current, live = self.files[path].floors, record.live if record is not None else None
             acknowledged = bool(current) and current[-1][2] == id and not self.uploads[id].ended
-            self.check(not acknowledged, 1, f"{what}, which is the file")
+            overwritten = live is not None and self.uploads[live.id].order > self.uploads[id].order
+            self.check(overwritten or not acknowledged, 1, f"{what}, which is the file")
         elif version.state is V.LIVE and self.intact(server.name, key, id):
             others = [r for r in version.in_state(R.GOOD, R.LEAVING) if r.backend != server.name]
             rest = [r for r in others if self.excused(r.backend, key_of(path, version, r), id)]

@@ -42,6 +42,8 @@ class StorageServer:
         self.mode = ""
         self.disk: dict[str, bytes] = {}
         self.harmed: set[str] = set()
+        #: Those of them of which a look would have told that something is wrong.
+        self.short: set[str] = set()
         self.arrived: dict[str, float] = {}
         self._unmounted: dict[str, bytes] | None = None
         self._backup: dict[str, bytes] = {}
@@ -61,6 +63,9 @@ class StorageServer:
         if self.mode == BROKEN:
             raise BackendUnavailable(f"{self.name}: 500")
         harm = self.mode in (LYING, CUTTING, FLIPPING) and key != MARKER
+        self.short.discard(key)
+        if harm and self.mode in (LYING, CUTTING) and self.disk.get(key) != data:
+            self.short.add(key)
         if self.mode == LYING and harm:
             self.harmed.add(key)
             return
