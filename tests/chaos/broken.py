@@ -46,7 +46,7 @@ GUARDS = {
     ),
     "what is placed is removed": (
         "replication/plan.py",
-        "elif end is not None:\n            draft.at(end)",
+        "elif end is not None:\n            _plan_removal(draft, version, replica, cluster, end)",
         "elif end is not None:\n            draft.moves.append("
         "Removed(draft.now, version.id, replica.backend, replica.generation))",
     ),
