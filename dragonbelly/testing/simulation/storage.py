@@ -64,7 +64,7 @@ class StorageServer:
             raise BackendUnavailable(f"{self.name}: 500")
         harm = self.mode in (LYING, CUTTING, FLIPPING) and key != MARKER
         self.short.discard(key)
-        if harm and self.mode in (LYING, CUTTING) and self.disk.get(key) != data:
+        if harm and self.disk.get(key) != data and (self.mode == LYING or (self.mode == CUTTING and data)):
             self.short.add(key)
         if self.mode == LYING and harm:
             self.harmed.add(key)
