@@ -311,11 +311,11 @@ def _(patch: MonkeyPatch) -> None:
         use = self._store.use
 
         class Blind:
-            def __getattr__(inner, attribute: str) -> Any:  # noqa: N805
+            def __getattr__(inner, attribute: str) -> Any:
                 return getattr(store, attribute)
 
             @fires
-            async def use(inner) -> Any:  # noqa: N805
+            async def use(inner) -> Any:
                 return {n: replace(u, objects=0) for n, u in (await use()).items()}
 
         store, self._store = self._store, Blind()  # type: ignore[assignment]

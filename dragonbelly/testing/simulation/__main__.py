@@ -1,6 +1,6 @@
 """
-``python -m dragonbelly.testing.simulation``.  Exit status 0: every invariant held; 1: one did not (the seeds are
-named); 2: the command line has a mistake.
+``python -m dragonbelly.testing.simulation``.  Exit status 0: every invariant held; 1: one did not (the seeds
+are named); 2: the command line has a mistake.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ def _summarize(played: list[Outcome], seconds: float, cpu: float) -> None:
     bad = [str(outcome.seed) for outcome in played if outcome.violation]
     calls = sum(outcome.calls for outcome in played)
     hours = sum(outcome.seconds for outcome in played) / 3600
-    print(
-        f"seeds            {len(played)}, {len(played) / cpu:.1f} for each second of CPU ({seconds:.0f} s in all)"
-    )
+    print(f"seeds            {len(played)} in {seconds:.0f} s, {len(played) / cpu:.1f} for each second of CPU")
     print(f"client calls     {calls}, {calls / len(played):.0f} a seed")
     print(f"virtual time     {hours:.1f} h")
     print(f"faults injected  {sum(faults.values())}")

@@ -10,7 +10,7 @@ import msgspec
 
 from dragonbelly.errors import BackendError
 from dragonbelly.model import Path
-from dragonbelly.testing.simulation.oracle import Upload
+from dragonbelly.testing.simulation.judge import Upload
 from dragonbelly.testing.simulation.storage import DOWN, FROZEN
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.message import Answer, Question
@@ -90,7 +90,7 @@ class Client:
         path = self._path()
         await self._api("GET", f"files/{path.name}")
 
-    async def list(self) -> None:
+    async def list_some(self) -> None:
         await self._api("GET", "files?prefix=d/&delimiter=/")
 
     # --- writing
@@ -256,7 +256,7 @@ def _shown(answer: Answer | None) -> str:
 _CALLS = (
     (56, Client.get),
     (8, Client.show),
-    (3, Client.list),
+    (3, Client.list_some),
     (15, Client.put),
     (7, Client.upload),
     (5, Client.delete),

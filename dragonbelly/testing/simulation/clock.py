@@ -17,9 +17,16 @@ from zope.interface import implementer
 class Timeline(Clock):
     """``task.Clock``, whose calls are kept in order as they come: sorting them at each takes longer."""
 
-    def callLater(self, when: float, what: Callable[..., Any], *a: Any, **kw: Any) -> DelayedCall:
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> DelayedCall:
         call = DelayedCall(
-            self.rightNow + when, what, a, kw, self.calls.remove, lambda _: super(Timeline, self)._sortCalls()
+            self.rightNow + delay,
+            callable,
+            args,
+            kw,
+            self.calls.remove,
+            lambda _: super(Timeline, self)._sortCalls(),
         )
         call.seconds = self.seconds
         insort(self.calls, call, key=DelayedCall.getTime)

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from twisted.logger import LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
+from zope.interface import provider
 
 
 @contextmanager
 def watched(found: Callable[[str], None]) -> Iterator[None]:
     """Hear of every failure that is logged meanwhile, with its traceback."""
 
+    @provider(ILogObserver)
     def observe(event: dict[str, Any]) -> None:
         failure = event.get("log_failure")
         # Twisted announces an unhandled error first, and then says which.

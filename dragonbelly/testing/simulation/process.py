@@ -37,7 +37,8 @@ class Process:
         self.clock = ProcessClock(world.clock, self.skew)
         self.store = StoreWire(world, self)
         self.wires = {name: ServerWire(world, self, server) for name, server in world.servers.items()}
-        self.daemon = Daemon(_Reactor(self), world.config, self.store, world.metrics, self.name, world.random)
+        store: Any = self.store  # it has the store's methods by their names
+        self.daemon = Daemon(_Reactor(self), world.config, store, world.metrics, self.name, world.random)
         self.daemon.startService()
 
     def crash(self, clock: ProcessClock | None = None) -> None:

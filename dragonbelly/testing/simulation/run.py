@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dragonbelly.testing.simulation.errors import be_quiet, watched
-from dragonbelly.testing.simulation.oracle import Violation
+from dragonbelly.testing.simulation.judge import Violation
 from dragonbelly.testing.simulation.world import World
 
 #: Client calls of one seed.
