@@ -166,7 +166,9 @@ class Daemon(MultiService):
         self.audit = Audit(self.ledger, self.health, config, reactor, name, metrics, every)
         self.asked_audit = AskedAudit(self.ledger, self.health, config, reactor, name, metrics, every)
         audits = AuditApi(store, config, self.audit, self.asked_audit)
-        operators = Admin(store, self.cluster, self.states, self.comparison, audits, reactor, metrics)
+        operators = Admin(
+            store, self.cluster, self.states, self.health, self.comparison, audits, reactor, metrics
+        )
         self.public = Router(files, api, metrics)
         self.admin = Router(files, api, metrics, operators)
         self.public_site = make_site(self.public, reactor, config.http.idle)

@@ -230,8 +230,23 @@ class Health(TickingService):
                     f"its marker {MARKER} is missing though objects should be there: is its disk mounted? "
                     f"(if they are really gone, set it dead, then alive)"
                 ) from None
-            await backend.write(MARKER, BytesBody(f"{self._identity()}\n".encode()), "text/plain")
+            await self._write_marker(backend)
         return await backend.probe()
+
+    async def mark(self, name: str) -> None:
+        """
+        Give a backend its marker if it has none, whatever should be there: a person wrote that off.
+
+        :raises BackendError: it does not answer, or belongs to another store.
+        """
+        backend = self._cluster.backend(name)
+        try:
+            await self._see_marker(backend)
+        except NoSuchObject:
+            await self._write_marker(backend)
+
+    async def _write_marker(self, backend: IBackend) -> None:
+        await backend.write(MARKER, BytesBody(f"{self._identity()}\n".encode()), "text/plain")
 
     async def _see_marker(self, backend: IBackend) -> None:
         """:raises NoSuchObject: it is not there.  :raises BackendUnavailable: it is of another store."""

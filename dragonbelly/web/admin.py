@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
+from twisted.internet.defer import Deferred, TimeoutError
 
 from dragonbelly import __version__
+from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.cluster.states import OperatorStates
-from dragonbelly.errors import BadField, MethodNotAllowed, NotFound, NotYet, StateUnavailable
+from dragonbelly.errors import BackendError, BadField, MethodNotAllowed, NotFound, NotYet, StateUnavailable
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, BackendView, Use
@@ -22,6 +24,9 @@ from dragonbelly.web.audit import AuditApi
 from dragonbelly.web.message import Answer, Question, json_answer
 
 _BACKEND = f"{PREFIX}backends/".encode()
+
+#: Seconds that a backend has for taking its marker.
+MARKING = 5.0
 
 STATES = {state.name.lower(): state for state in BackendState}
 
@@ -40,6 +45,7 @@ class Admin:
         store: IStateStore,
         cluster: Cluster,
         states: OperatorStates,
+        health: Health,
         comparison: Comparison,
         audit: AuditApi,
         clock: IClock,
@@ -48,6 +54,7 @@ class Admin:
         self._store = store
         self._cluster = cluster
         self._states = states
+        self._probes = health
         self._comparison = comparison
         self._audit = audit
         self._clock = clock
@@ -148,12 +155,28 @@ class Admin:
                     f"{name} is being written off as dead: {left} objects to go; try again in a moment",
                     retry_after=2,
                 )
+            if was is BackendState.DEAD and asked != "dead":
+                await self._begin_anew(name)
             await self._states.set(name, STATES[asked])
         elif question.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{question.method} is not for backends", allow="GET, HEAD, PATCH")
         if name not in self._cluster.view:
             raise NotFound(f"{name} is not in the configuration (any more); objects are recorded there")
         return json_answer(_show(self._cluster.view[name], use))
+
+    async def _begin_anew(self, name: str) -> None:
+        """
+        A backend that was dead gets its marker before anything is placed there: from then on one that is
+        missing means that its disk is not mounted.
+        """
+        try:
+            marking = Deferred.fromCoroutine(self._probes.mark(name))
+            await marking.addTimeout(MARKING, self._clock)
+        except (BackendError, TimeoutError) as error:
+            raise NotYet(
+                f"{name} cannot be marked as ours ({error or 'no answer'}): it must answer before it is alive",
+                retry_after=5,
+            ) from error
 
 
 def _only(question: Question, *methods: str) -> None:

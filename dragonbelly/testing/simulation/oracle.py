@@ -29,6 +29,7 @@ class Oracle(Commits, Removals, Readers):
             file.floors = [floor for floor in file.floors if floor[0] < since]
             file.past.append((self.now, record))
             file.gone.difference_update(v.id for v in (record.versions if record is not None else ()))
+        self.redirects.clear()  # the copies that they led to may be forgotten
         for upload in self.uploads.values():
             upload.over = upload.over and upload.over_at < since
 
