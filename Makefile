@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lint types unit servers wheel bench chaos clean
+.PHONY: run test check lint types unit servers wheel bench chaos soak clean
 
 # A running store with its data in ./dragonbelly-data; arguments: make run ARGS="--data DIR"
 run: $(VENV)/.run
@@ -28,6 +28,10 @@ servers:
 
 bench: $(VENV)/.test servers
 	$(BIN)/python -m benchmarks
+
+# The simulation, for long: make soak ARGS="--seeds 0:100000"
+soak: $(VENV)/.test
+	$(BIN)/python -m dragonbelly.testing.simulation $(or $(ARGS),--seeds 0:20000)
 
 # A whole site that is broken at random for a minute, under load: make chaos ARGS="--seconds 60 --seed 7"
 chaos: $(VENV)/.test servers

@@ -1,4 +1,4 @@
-"""The one place where the stores' coroutines become the Deferreds of ``IStateStore``."""
+"""The one place where what the stores do becomes the Deferreds of ``IStateStore``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,5 +18,18 @@ def fires(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Deferred[T
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         return Deferred.fromCoroutine(method(*args, **kwargs))
+
+    return call
+
+
+def answers(method: Callable[P, T]) -> Callable[P, Deferred[T]]:
+    """A method that gives its answer at once, as a Deferred that has fired."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        try:
+            return succeed(method(*args, **kwargs))
+        except Exception:
+            return fail()
 
     return call

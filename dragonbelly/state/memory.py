@@ -18,7 +18,7 @@ from dragonbelly.errors import BadRecord, Conflict
 from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
-from dragonbelly.state.boundary import fires
+from dragonbelly.state.boundary import answers
 from dragonbelly.state.keys import partition
 
 
@@ -56,16 +56,16 @@ class MemoryStore:
         self._moves = 0
         self._first = 0
 
-    @fires
-    async def ready(self) -> None:
+    @answers
+    def ready(self) -> None:
         return None
 
-    @fires
-    async def get(self, path: Path) -> Snapshot:
+    @answers
+    def get(self, path: Path) -> Snapshot:
         return self._snapshot(path)
 
-    @fires
-    async def get_many(self, paths: Sequence[Path]) -> list[Snapshot | None]:
+    @answers
+    def get_many(self, paths: Sequence[Path]) -> list[Snapshot | None]:
         found: list[Snapshot | None] = []
         for path in paths:
             try:
@@ -74,8 +74,8 @@ class MemoryStore:
                 found.append(None)
         return found
 
-    @fires
-    async def commit(self, path: Path, old: Snapshot, new: Record | None, due: float | None) -> Snapshot:
+    @answers
+    def commit(self, path: Path, old: Snapshot, new: Record | None, due: float | None) -> Snapshot:
         entry = accounts.entry(path, old.token, new)
         member = path.member
         if self.records.get(member, accounts.ABSENT) != old.token:
@@ -97,8 +97,8 @@ class MemoryStore:
             self._due.pop(member, None)
         return accounts.snapshot(path, entry.value)
 
-    @fires
-    async def claim(self, limit: int, lease: float) -> list[Claim]:
+    @answers
+    def claim(self, limit: int, lease: float) -> list[Claim]:
         # Like Redis, whose order is by partition and starts somewhere else every time.
         overdue = sorted(
             self._overdue(), key=lambda member: (self._turn(member), self._due[member].time, member)
@@ -107,8 +107,8 @@ class MemoryStore:
         until = self._clock.seconds() + lease
         return [Claim(Path.of_member(m), self._move(m, until).token) for m in overdue[: max(0, limit)]]
 
-    @fires
-    async def settle(self, claim: Claim, due: float | None) -> Claim | None:
+    @answers
+    def settle(self, claim: Claim, due: float | None) -> Claim | None:
         member = claim.path.member
         now = self._due.get(member)
         if now is None or now.token != claim.token:
@@ -119,36 +119,36 @@ class MemoryStore:
         self._move(member, self._clock.seconds() + due)
         return Claim(claim.path, self._due[member].token)
 
-    @fires
-    async def hasten(self, paths: Sequence[Path]) -> None:
+    @answers
+    def hasten(self, paths: Sequence[Path]) -> None:
         for path in paths:
             self._move(path.member, 0.0)
 
-    @fires
-    async def walk(self, cursor: str | None, limit: int) -> tuple[list[Path], str | None]:
+    @answers
+    def walk(self, cursor: str | None, limit: int) -> tuple[list[Path], str | None]:
         return _some(self.records, cursor, limit)
 
-    @fires
-    async def waiting(self, cursor: str | None, limit: int) -> tuple[list[Path], str | None]:
+    @answers
+    def waiting(self, cursor: str | None, limit: int) -> tuple[list[Path], str | None]:
         return _some({*self._due, *self._thin}, cursor, limit)
 
-    @fires
-    async def damaged(self, limit: int) -> list[Path]:
+    @answers
+    def damaged(self, limit: int) -> list[Path]:
         return [Path.of_member(member) for member in sorted(self._damaged)[: max(0, limit)]]
 
-    @fires
-    async def page(self, domain: str, prefix: str, after: str, limit: int) -> list[str]:
+    @answers
+    def page(self, domain: str, prefix: str, after: str, limit: int) -> list[str]:
         start, past = Path(domain, prefix).member, Path(domain, after).member
         # Code points sort as their UTF-8 bytes do.
         members = sorted(member for member in self._listed if member.startswith(start) and member > past)
         return [Path.of_member(member).name for member in members[: max(0, limit)]]
 
-    @fires
-    async def use(self) -> dict[str, Use]:
+    @answers
+    def use(self) -> dict[str, Use]:
         return dict(self._use)
 
-    @fires
-    async def counts(self) -> Counts:
+    @answers
+    def counts(self) -> Counts:
         return Counts(
             files=len(self._listed),
             queued=len(self._due),
@@ -158,31 +158,31 @@ class MemoryStore:
             damaged=len(self._damaged),
         )
 
-    @fires
-    async def operator_states(self) -> dict[str, BackendState]:
+    @answers
+    def operator_states(self) -> dict[str, BackendState]:
         return dict(self._backends)
 
-    @fires
-    async def set_operator_state(self, name: str, state: BackendState) -> None:
+    @answers
+    def set_operator_state(self, name: str, state: BackendState) -> None:
         self._backends[name] = state
 
-    @fires
-    async def meta(self, field: str) -> str | None:
+    @answers
+    def meta(self, field: str) -> str | None:
         return self._meta.get(field)
 
-    @fires
-    async def set_meta(self, field: str, old: str | None, new: str) -> bool:
+    @answers
+    def set_meta(self, field: str, old: str | None, new: str) -> bool:
         if self._meta.get(field) != old:
             return False
         self._meta[field] = new
         return True
 
-    @fires
-    async def confirm(self) -> None:
+    @answers
+    def confirm(self) -> None:
         return None
 
-    @fires
-    async def close(self) -> None:
+    @answers
+    def close(self) -> None:
         return None
 
     def _snapshot(self, path: Path) -> Snapshot:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from dragonbelly.errors import ConfigError
 from dragonbelly.testing.simulation.run import CALLS, Outcome, simulate, simulate_all
 
 try:
@@ -33,15 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--calls", type=int, default=CALLS, metavar="N", help="of clients, each seed [%(default)s]"
     )
+    parser.add_argument(
+        "--policy", default="copies", metavar="KIND", help="of policies, a plugin's for one [%(default)s]"
+    )
     parser.add_argument("--keep-going", action="store_true", help="do not end at the first violation")
     options = parser.parse_args(arguments)
     if options.trace and options.seed is None:
         parser.error("--trace goes with --seed")
     if options.calls < 4:
         parser.error("--calls: 4 or more were expected, one for each client")
-    if options.seed is not None:
-        return _one(options.seed, options.trace, options.calls)
-    return _many(options.seeds, options.calls, options.keep_going)
+    try:
+        if options.seed is not None:
+            return _one(options.seed, options.trace, options.calls, options.policy)
+        return _many(options.seeds, options.calls, options.policy, options.keep_going)
+    except ConfigError as error:
+        parser.error(f"--policy: {error}")
 
 
 def _seeds(text: str) -> range:
@@ -51,22 +58,22 @@ def _seeds(text: str) -> range:
     return range(int(match[1]), int(match[2]))
 
 
-def _one(seed: int, traced: bool, calls: int) -> int:
+def _one(seed: int, traced: bool, calls: int, policy: str) -> int:
     trace: list[str] | None = [] if traced else None
-    outcome = simulate(seed, trace, calls)
+    outcome = simulate(seed, trace, calls, policy)
     for line in trace or ():
         print(line)
     print(f"seed {seed}: {outcome.violation or 'every invariant held'}")
     return 1 if outcome.violation else 0
 
 
-def _many(seeds: range, calls: int, keep_going: bool) -> int:
+def _many(seeds: range, calls: int, policy: str, keep_going: bool) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Outcome] = []
     began, cpu = time.monotonic(), time.process_time()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("seeds", total=len(seeds))
-        for outcome in simulate_all(seeds, calls):
+        for outcome in simulate_all(seeds, calls, policy):
             played.append(outcome)
             progress.advance(task)
             if outcome.violation:

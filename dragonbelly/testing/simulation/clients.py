@@ -173,7 +173,7 @@ class Client:
         claims = {"path": path.name}
         for _ in range(3):
             begun = world.clock.rightNow
-            _, answer = await self._api("POST", f"uploads/{id}/complete?copies={copies}&timeout=5", claims)
+            _, answer = await self._api("POST", f"uploads/{id}/complete?copies={copies}&timeout=2", claims)
             if answer is not None and answer.status == 200:
                 file = msgspec.json.decode(answer.body)
                 good = sum(replica["state"] == "good" for replica in file["replicas"])

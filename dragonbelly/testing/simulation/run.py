@@ -33,10 +33,14 @@ class Outcome:
     states: Counter[str] = field(default_factory=Counter)
 
 
-def simulate(seed: int, trace: list[str] | None = None, calls: int = CALLS) -> Outcome:
-    """Play one seed; ``trace`` takes a line for everything that happens."""
+def simulate(seed: int, trace: list[str] | None = None, calls: int = CALLS, policy: str = "copies") -> Outcome:
+    """
+    Play one seed; ``trace`` takes a line for everything that happens; ``policy`` as in ``World``.
+
+    :raises ConfigError: there is no such kind of policy, or it has no option ``copies``.
+    """
     be_quiet()
-    world = World(seed, calls, trace)
+    world = World(seed, calls, trace, policy)
     violation = None
     try:
         with watched(lambda text: world.oracle.fail(0, f"an error was logged: {text}")):
@@ -49,7 +53,7 @@ def simulate(seed: int, trace: list[str] | None = None, calls: int = CALLS) -> O
     return Outcome(seed, violation, world.calls, world.lasted, world.faults, world.states)
 
 
-def simulate_all(seeds: Iterable[int], calls: int = CALLS) -> Iterator[Outcome]:
+def simulate_all(seeds: Iterable[int], calls: int = CALLS, policy: str = "copies") -> Iterator[Outcome]:
     """
     Play many seeds.  The garbage of a world is collected between two worlds and never within one: coroutines
     that are thrown away tidy up, and would do so at a moment that no seed decides.
@@ -60,7 +64,7 @@ def simulate_all(seeds: Iterable[int], calls: int = CALLS) -> Iterator[Outcome]:
         for n, seed in enumerate(seeds):
             if n % _SWEEP == 0:
                 gc.collect()
-            yield simulate(seed, calls=calls)
+            yield simulate(seed, calls=calls, policy=policy)
     finally:
         if collecting:
             gc.enable()

@@ -57,10 +57,13 @@ hosts = ["*"]
 policy = "{policy}"
 
 [policy.one]
+kind = "{kind}"
 copies = 1
 [policy.two]
+kind = "{kind}"
 copies = 2
 [policy.three]
+kind = "{kind}"
 copies = 3
 
 [state]
@@ -70,7 +73,7 @@ stale = "10s"
 lapse = "60s"
 
 [replication]
-every = "3s"
+every = "4s"
 lease = "20s"
 patience = "30s"
 
@@ -107,8 +110,8 @@ class _Factory:
 
 
 @lru_cache(maxsize=64)
-def _configuration(policy: str, hosts: tuple[str, ...]) -> Config:
-    text = _CONFIG.format(policy=policy)
+def _configuration(policy: str, hosts: tuple[str, ...], kind: str) -> Config:
+    text = _CONFIG.format(policy=policy, kind=kind)
     for n, host in enumerate(hosts):
         text += f'\n[backend.s{n}]\nkind = "simulated"\nhost = "{host}"\n'
     return loads(text, "simulation", backends={"simulated": _Factory()})
@@ -122,13 +125,16 @@ def _metrics() -> Metrics:
 
 class World:
     """
-    ``trace`` collects a line for everything that happens, None: nobody wants to know.  ``calls`` are those of
+    ``trace`` collects a line for everything that happens, None: nobody wants to know.  ``policy`` is the kind
+    of the policies; it must have an option ``copies``, and keep them on distinct hosts.  ``calls`` are those of
     clients to daemons; ``faults`` and ``states`` count what was injected and what was reached.
     """
 
     grace, stale, skew, slack = 70.0, 10.0, 2.0, 12.0
 
-    def __init__(self, seed: int, calls: int = 200, trace: list[str] | None = None) -> None:
+    def __init__(
+        self, seed: int, calls: int = 200, trace: list[str] | None = None, policy: str = "copies"
+    ) -> None:
         self.seed = seed
         self.random = random = Random(seed)
         self.trace = trace
@@ -146,7 +152,7 @@ class World:
         hosts = [f"h{n}" for n in range(servers)]
         if servers > 2 and random.random() < 0.3:
             hosts[-1] = hosts[0]
-        self.config = _configuration(self._policy, tuple(hosts))
+        self.config = _configuration(self._policy, tuple(hosts), policy)
         self.servers = {
             f"s{n}": StorageServer(f"s{n}", host, random.random() < 0.3) for n, host in enumerate(hosts)
         }
@@ -163,7 +169,7 @@ class World:
         self.store = WatchedStore(self.clock, self.oracle.committed, undo=random.random() < 0.4)
         self._faults = Faults(self)
         self.processes: list[Process] = []
-        for n in range(random.choice((1, 2, 2, 3))):
+        for n in range(random.choice((1, 1, 2, 2, 3))):
             self.processes.append(Process(self, f"d{n}"))
         self._clients = [Client(self, calls // 4) for _ in range(4)]
 
