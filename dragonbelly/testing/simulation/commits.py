@@ -137,6 +137,7 @@ class Commits(Judge):
             if data is not None and len(data) == version.size and version.sha256 in (None, sha(data)):
                 self.uploads[version.id].data = data
                 for other, its in good:
+                    other.short.discard(its)
                     if other.mounted and other.disk.get(its) == data:
                         other.harmed.discard(its)
 

@@ -193,6 +193,7 @@ class World:
             until = self.clock.rightNow + 20.0
             while self.clock.rightNow < until:
                 self._step()
+                self._revive()
         self.oracle.books()
         self._judge()
 
