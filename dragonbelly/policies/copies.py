@@ -39,10 +39,9 @@ class CopiesPolicy:
         owed = demand.copies or self._copies
         held = set(demand.held)
         pending = set(demand.pending)
-        scores = {name: score(demand.seed, backend) for name, backend in cluster.items()}
 
         def best_first(backend: BackendView) -> tuple[float, str]:
-            return -scores[backend.name], backend.name
+            return -score(demand.seed, backend), backend.name
 
         # What is held, as far as it counts: one copy for each place, the surest and best first.
         spread = _Spread(owed)
@@ -57,20 +56,21 @@ class CopiesPolicy:
         enough = len(kept) == owed and spread.zones >= min(owed, zones)
         surplus = enough and all(backend.counts and backend.sure for backend in kept)
 
-        # What is missing: copies that are under way, then new ones.
-        awaited = [cluster[name] for name in pending - demand.avoid if name in cluster]
-        awaited = [b for b in awaited if b.takes or (b.patient and b.state is BackendState.ALIVE)]
-        awaited.sort(key=lambda b: (not b.takes, best_first(b)))
-        absent = {cluster[name].host for name in held if name in cluster and _is_away(cluster[name])}
-        closed = held | pending | demand.avoid
-        candidates = [b for b in cluster.values() if b.takes and b.name not in closed]
-        candidates = [b for b in candidates if has_room(b, demand.size)]
-        # A host whose other backend is away with a copy would hold two when that one is back: last choice.
-        candidates.sort(key=lambda b: (b.host in absent, best_first(b)))
         add: list[BackendView] = []
-        for level in self._levels:
-            kept += spread.fill(level, awaited)
-            add += spread.fill(level, candidates)
+        if not enough:
+            # What is missing: copies that are under way, then new ones.
+            awaited = [cluster[name] for name in pending - demand.avoid if name in cluster]
+            awaited = [b for b in awaited if b.takes or (b.patient and b.state is BackendState.ALIVE)]
+            awaited.sort(key=lambda b: (not b.takes, best_first(b)))
+            absent = {cluster[name].host for name in held if name in cluster and _is_away(cluster[name])}
+            closed = held | pending | demand.avoid
+            candidates = [b for b in cluster.values() if b.takes and b.name not in closed]
+            candidates = [b for b in candidates if has_room(b, demand.size)]
+            # A host whose other backend is away with a copy would hold two when that one is back: last choice.
+            candidates.sort(key=lambda b: (b.host in absent, best_first(b)))
+            for level in self._levels:
+                kept += spread.fill(level, awaited)
+                add += spread.fill(level, candidates)
 
         keep = {backend.name for backend in kept}
         if not surplus:

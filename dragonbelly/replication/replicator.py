@@ -31,7 +31,7 @@ from dragonbelly.errors import (
     StateUnavailable,
 )
 from dragonbelly.interfaces import Claim, IClock, Snapshot
-from dragonbelly.keys import key_of, storage_key
+from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
 from dragonbelly.lifecycle import (
     Copied,
@@ -177,12 +177,10 @@ class Replicator(TickingService):
         visit = Visit(path, self._store.run)
         events: list[Event] = []
         for _ in range(ROUNDS):
-            happened = tuple(events)
             if self._store.run != visit.run:
                 # What was seen and done may be of a record that another server never had.
                 raise StateUnavailable("another server answers than when the visit began")
-            snapshot, plan = await self._ledger.happened(path, snapshot, happened, avoid=visit.avoid)
-            await self._clear_late(visit, snapshot.record, happened)
+            snapshot, plan = await self._ledger.happened(path, snapshot, events, avoid=visit.avoid)
             steps = [step for step in plan.steps if step not in visit.futile]
             if not steps:
                 return await self._leave(path, snapshot, plan)
@@ -193,23 +191,6 @@ class Replicator(TickingService):
             )
             events = [event for result in results for event in result]
         raise AssertionError(f"the plan of {path.member} does not end")
-
-    async def _clear_late(self, visit: Visit, record: Record | None, events: Sequence[Event]) -> None:
-        """
-        Remove a copy that nobody waits for any more: its place was given up while it was made, so no record
-        knows of its object, and no other copy will ever have its key.
-        """
-        for event in events:
-            if not isinstance(event, Copied):
-                continue
-            version = record.version(event.id) if record is not None else None
-            replica = version.replica(event.backend) if version is not None else None
-            if replica is None or replica.generation != event.generation:
-                key = storage_key(visit.path, event.id, event.generation)
-                try:
-                    await self._delete(visit, event.backend, key)
-                except BackendError as error:
-                    self._doubt(event.backend, error)
 
     async def _leave(self, path: Path, snapshot: Snapshot, plan: Plan) -> float | None:
         undone = plan.waits or any(not isinstance(s, Verify) or s.final for s in plan.steps)

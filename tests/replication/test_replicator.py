@@ -13,8 +13,9 @@ from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, 
 from dragonbelly.keys import MARKER
 from dragonbelly.ledger import Announced
 from dragonbelly.lifecycle import DIGEST, LAPSED, PRECONDITION, SIZE
-from dragonbelly.model import BackendState, Path, ReplicaState, Terms, Use, VersionState
+from dragonbelly.model import BackendState, Path, Record, ReplicaState, Terms, Use, VersionState
 from dragonbelly.replication import backoff
+from dragonbelly.replication.objects import is_orphan, of_key
 from tests.builders import DATA, NOW, PATH, configuration, done, vid
 
 R, V = ReplicaState, VersionState
@@ -889,7 +890,7 @@ def test_a_late_look_at_a_replica_that_was_replaced_since(make_world):
 
 
 def test_a_copy_that_ends_when_nobody_waits_for_it_any_more(world):
-    """Its place was given up meanwhile: the object is in no record, and must not stay for ever."""
+    """Its place was given up meanwhile: the record stays gone, and the object is the audit's to remove."""
     version = world.put(b"old")
     target = world.backends[version.replicas[1].backend]
     target.hold("write")
@@ -901,7 +902,11 @@ def test_a_copy_that_ends_when_nobody_waits_for_it_any_more(world):
     assert world.record() is None
     waiting.callback(None)
     world.advance(5)
-    assert world.objects() == ""
+    assert world.record() is None
+    [key] = [key for key in target.objects if key != MARKER]
+    found = of_key(key, len(b"old"))
+    assert found is not None
+    assert is_orphan(Record(), target.name, found, world.now)
 
 
 # --- stopping --------------------------------------------------------------------------------------------

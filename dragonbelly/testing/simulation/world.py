@@ -157,7 +157,7 @@ class World:
             f"s{n}": StorageServer(f"s{n}", host, random.random() < 0.3) for n, host in enumerate(hosts)
         }
         self.names = list(self.servers)
-        self._haste = random.choice((0.5, 0.8, 0.95))
+        self._haste = random.choice((0.6, 0.85, 0.97))
         self._announced: dict[str, Upload] = {}
         self._decoded: dict[bytes, Record | None] = {}
         self._died: dict[str, float] = {}
