@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from dragonbelly.cluster.health import FULL_FOR, MEMORY, STEADY, Health, Pulse
+from dragonbelly.cluster.health import FULL_FOR, MEMORY, STEADY, WRITES, Health, Pulse
 from dragonbelly.cluster.members import Cluster, Member
 from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NoSuchObject, StateUnavailable
 from dragonbelly.keys import MARKER
@@ -110,6 +110,44 @@ def test_what_is_away_and_full_is_away():
     pulse.succeeded(NOW, ROOM)
     pulse.succeeded(NOW, ROOM)
     assert pulse.observed is FULL
+
+
+def test_after_a_refusal_only_a_write_proves_that_there_is_room():
+    pulse = Pulse()
+    assert not pulse.has_room_again(wrote=True)  # nothing was wrong
+    for refuse in (lambda: pulse.full(NOW), lambda: [pulse.write(NOW, False) for _ in range(WRITES)]):
+        refuse()
+        pulse.succeeded(NOW + FULL_FOR, ROOM)
+        assert pulse.observed is UP
+        assert not pulse.has_room_again(wrote=False)  # that a minute has passed is no proof
+        assert pulse.has_room_again(wrote=True)
+        assert not pulse.has_room_again(wrote=True)  # it is said once
+
+
+def test_after_figures_that_said_full_only_figures_prove_that_there_is_room():
+    pulse = Pulse()
+    pulse.succeeded(NOW, ROOM)
+    assert not pulse.has_room_again(wrote=False)
+    pulse.succeeded(NOW, Space(1, 100))
+    assert not pulse.has_room_again(wrote=False)
+    assert not pulse.has_room_again(wrote=True)  # a small one fits in before it is really full
+    pulse.failed(NOW)
+    pulse.succeeded(NOW, ROOM)
+    assert not pulse.has_room_again(wrote=False)
+    pulse.succeeded(NOW, ROOM)
+    assert pulse.has_room_again(wrote=False)
+    assert not pulse.has_room_again(wrote=False)
+
+
+def test_figures_do_not_make_up_for_a_refusal():
+    pulse = Pulse()
+    pulse.succeeded(NOW, Space(1, 100))
+    pulse.full(NOW)
+    pulse.succeeded(NOW + 2, ROOM)
+    assert not pulse.has_room_again(wrote=False)
+    pulse.succeeded(NOW + FULL_FOR, ROOM)
+    assert pulse.has_room_again(wrote=False)
+    assert pulse.has_room_again(wrote=True)
 
 
 # --- the probes ------------------------------------------------------------------------------------------
@@ -234,9 +272,13 @@ def test_room_is_seen(ward):
     assert ward.observed() is FULL
     assert not ward.cluster.view["a"].takes
     assert ward.cluster.view["a"].serves
+    assert ward.said == []
     del ward.a.objects["fill"]
     ward.advance(2)
     assert ward.observed() is UP
+    assert ward.said == [("back", "a", False)]  # what waits for room is looked at again
+    ward.advance(20)
+    assert len(ward.said) == 1
 
 
 def test_a_refusal_for_want_of_room_is_seen_at_once(ward):
@@ -416,4 +458,9 @@ def test_one_that_takes_no_writes_gets_no_new_objects_for_a_while(ward):
     assert ward.observed() is Observed.FULL, "a probe that goes well says nothing of writes"
     ward.advance(4)
     assert ward.observed() is UP
+    assert ward.said == [], "nor does the time that passed"
+    ward.health.wrote("a", True)
+    ward.health.wrote("a", True)
+    assert ward.said == [("back", "a", False)]
     ward.health.wrote("unknown", False)
+    ward.health.wrote("unknown", True)

@@ -207,6 +207,55 @@ def test_who_joined_may_leave(world):
     assert stays == [verify.Seen()]
 
 
+def test_a_server_that_does_not_answer_holds_nobody_for_long(world):
+    version = world.accept()
+    backend(world, version).hold("stat")
+    _, first = glance(world, version)
+    world.clock.advance(verify.GLANCE - 0.5)
+    _, second = glance(world, version)
+    world.clock.advance(0.4)
+    assert (first, second) == ([], [])
+    world.clock.advance(0.1)
+    # The time is that of the question, so the second does not wait as long again.
+    assert first == second == [verify.Seen(unknown=True)]
+    world.clock.advance(60)
+    assert glance(world, version)[1] == [verify.Seen(unknown=True)]
+    assert questions(world, version) == 1
+    backend(world, version).release("stat")
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_the_question_goes_on_when_nobody_waits_any_more(world):
+    version = world.accept()
+    backend(world, version).hold("stat")
+    glance(world, version)
+    world.clock.advance(8)
+    backend(world, version).release("stat")
+    asked = questions(world, version)
+    # What it came to is believed as if somebody had waited: for a tenth of the upload's age now.
+    world.clock.advance(0.7)
+    assert glance(world, version)[1] == [verify.Seen()]
+    assert questions(world, version) == asked
+    world.clock.advance(0.2)
+    world.send(version)
+    assert isinstance(glance(world, version)[1][0].event, Verified)
+
+
+def test_one_that_comes_in_time_gets_the_answer_for_which_others_did_not_wait(world):
+    version = world.accept()
+    backend(world, version).hold("stat")
+    leaving, left = glance(world, version)
+    world.clock.advance(verify.GLANCE - 0.1)
+    leaving.cancel()
+    _, second = glance(world, version)
+    world.send(version)
+    backend(world, version).release("stat")
+    assert isinstance(second[0].event, Verified)
+    assert len(left) == 1
+    assert questions(world, version) == 1
+    assert world.clock.getDelayedCalls() == []
+
+
 def test_a_bug_is_no_answer(world):
     version = world.accept()
     backend(world, version).failing["stat"] = ZeroDivisionError()

@@ -14,7 +14,7 @@ from dragonbelly.errors import BadPath
 from dragonbelly.ids import is_ulid
 from dragonbelly.keys import parse_key
 from dragonbelly.model import BackendState, Path, VersionState
-from dragonbelly.replication.verify import READ_AT_ONCE
+from dragonbelly.replication.verify import GLANCE, READ_AT_ONCE
 from dragonbelly.web.paths import check_name, quote_name
 from tests.web.wire import Connection
 from tests.web.world import World
@@ -524,6 +524,30 @@ class TestOwnWrite:
         world.probe()
         world.probe()
         world.clock.advance(2)
+        assert world.download("a") == b"new"
+
+    def test_a_server_that_is_frozen_holds_nobody_up_for_long(self, world: World) -> None:
+        live = world.put("a", b"old")
+        world.download("a")
+        put = world.ask("PUT", "/a", None, b"new")
+        frozen = world.storage_of(put.location)
+        frozen.slow = True
+        readers = [Connection(world.public) for _ in range(2)]
+        readers[0].send("GET", "/a")
+        world.clock.advance(GLANCE - 0.5)
+        readers[1].send("GET", "/a")
+        assert [reader.heard() for reader in readers] == [[], []]
+        world.clock.advance(0.5)
+        for reader in readers:
+            (said,) = reader.heard()
+            assert (said.status, said.headers["etag"]) == (302, f'"{live}"')
+            reader.leave()
+        # One question is enough, and who comes while it goes on does not wait at all.
+        assert world.ask("GET", "/a").headers["etag"] == f'"{live}"'
+        assert len(frozen.waiting) == 1
+        world.upload(put.location, b"new")
+        frozen.slow = False
+        frozen.answer()
         assert world.download("a") == b"new"
 
 
