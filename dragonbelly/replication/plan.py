@@ -364,16 +364,17 @@ def _drops(
 ) -> Iterator[Event]:
     """
     What the policy has too much of.  Whatever a policy says, good copies leave only when nothing is missing and
-    as many as are owed stay, and the last one never does.
+    as many as are owed stay, and the last one never does.  What may have been made stays while no good copy is
+    known: it may be the only one.
     """
-    surplus = placement.enough
+    surplus, damaged = placement.enough, not version.in_state(R.GOOD, R.LEAVING)
     stay = tuple(r for r in version.in_state(R.GOOD) if r.backend not in placement.drop)
     for replica in version.replicas:
         if replica.backend not in placement.drop:
             continue
         if replica.state is R.MISSING:
             # One that just failed gives way to another; if there is no other it is tried again later.
-            if replica.backend not in avoid or placement.add:
+            if not damaged and (replica.backend not in avoid or placement.add):
                 yield Condemned(now, version.id, replica.backend, replica.generation)
         elif replica.state is R.GOOD and surplus and stay and _counted(stay, cluster) >= placement.owed:
             yield Leaving(now, version.id, replica.backend, replica.generation)

@@ -159,6 +159,31 @@ def test_what_leaves_stays_while_another_may_not_come_back():
     assert states(after.live)["c"] == "good"
 
 
+def test_surplus_waits_for_a_server_that_is_away():
+    three = record(live("a:good", "b:good", "c:good"))
+    for away in ("c:patient", "c:away"):
+        after, left = advanced(three, view("a", "b", away))
+        assert after == three
+        assert left == Plan(waits=True)
+    # When a person says that it is up again all files are looked at.
+    assert advanced(three, view("a", "b", "c:down")) == (three, Plan())
+    # As many as are owed wait for nothing.
+    assert advanced(record(live("a:good", "b:good")), view("a", "b:patient"))[1] == Plan()
+    after, left = advanced(three, view("a", "b", "c"))
+    assert sorted(states(after.live).values()) == ["good", "good", "leaving"]
+    assert not left.waits
+
+
+def test_what_leaves_stays_while_readers_have_nowhere_else_to_go():
+    there = record(live("a:good", "b:good", f"c:leaving@{LONG_AGO}"))
+    # What is taken down counts: all that is owed is there, and nobody can read it.
+    after, left = advanced(there, view("a:down", "b:down", "c"))
+    assert after == there
+    assert left == Plan(waits=True)
+    after, _ = advanced(there, view("a", "b:down", "c"))
+    assert states(after.live)["c"] == "condemned"
+
+
 @pytest.mark.parametrize("copies", [1, 2, 3])
 def test_the_last_good_one_never_goes(copies):
     for word in ("", ":drain", ":full", ":away", ":readonly", ":down"):
@@ -182,6 +207,58 @@ def test_a_lost_one_makes_room_only_while_a_good_one_is_left():
     assert states(after.live) == {"a": "lost", "b": "suspect", "c": "lost"}
     assert left.steps == (Check(vid(1), "a"), Check(vid(1), "b"))
     assert left.waits
+
+
+# --- a file of which no good copy is known
+
+
+def test_of_a_damaged_file_what_was_condemned_stays():
+    there = record(live(f"a:condemned@{LONG_AGO}", "b:lost", sha256=None))
+    after, left = advanced(there, view("a", "b"))
+    assert states(after.live) == {"a": "condemned", "b": "lost"}
+    assert left == Plan(steps=(Check(vid(1), "b"),), waits=True)
+    # With a good one it goes.
+    after, left = advanced(record(live(f"a:condemned@{LONG_AGO}", "b:good")), view("a", "b"), copies=1)
+    assert left.steps == (Remove(vid(1), "a", 0),)
+
+
+def test_it_is_the_last_source_if_anybody_can_tell_whether_it_is_right():
+    there = record(live(f"a:condemned@{LONG_AGO}", "b:lost", "c:missing"))
+    _, left = advanced(there, view("a", "b", "c"), copies=1)
+    assert left.steps == (Check(vid(1), "b"), Check(vid(1), "c"), Copy(vid(1), "c", 0, ("a",)))
+    # Nothing would tell whether these bytes are the right ones.
+    unknown = record(live(f"a:condemned@{LONG_AGO}", "b:lost", "c:missing", sha256=None))
+    _, left = advanced(unknown, view("a", "b", "c"), copies=1)
+    assert left.steps == (Check(vid(1), "b"), Check(vid(1), "c"))
+    _, left = advanced(there, view("a:away", "b", "c"), copies=1)
+    assert left.steps == (Check(vid(1), "b"), Check(vid(1), "c"))
+    # One that is counted on comes first, though nobody can get there now.
+    counted = record(live(f"a:condemned@{LONG_AGO}", "b:good", "c:missing"))
+    _, left = advanced(counted, view("a", "b:patient", "c"))
+    assert not [step for step in left.steps if isinstance(step, Copy)]
+
+
+def test_what_was_condemned_on_a_dead_server_is_gone():
+    there = record(live(f"a:condemned@{LONG_AGO}", "b:lost"))
+    after, left = advanced(there, view("a:dead", "b"))
+    assert states(after.live) == {"b": "lost"}
+    assert left.steps == (Check(vid(1), "b"),)
+
+
+def test_of_a_damaged_file_a_copy_that_may_have_been_made_is_looked_at():
+    damaged = record(live("a:lost", "b:missing"), thin_since=NOW)
+    for server in ("b", "b:full", "b:readonly", "b:drain"):
+        _, left = advanced(damaged, view("a", server))
+        assert left.steps == (Check(vid(1), "a"), Check(vid(1), "b"))
+        assert left.waits
+    for server in ("b:away", "b:down"):
+        _, left = advanced(damaged, view("a", server))
+        assert left.steps == (Check(vid(1), "a"),)
+    # Of another it is only made, which finds what is there.
+    _, left = advanced(record(live("a:good", "b:missing")), view("a", "b"))
+    assert left.steps == (Copy(vid(1), "b", 0, ("a",)),)
+    _, left = advanced(record(live("a:leaving", "b:missing")), view("a:drain", "b:full"))
+    assert left.steps == ()
 
 
 # --- while nobody knows whether the record is of today
