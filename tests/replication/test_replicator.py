@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import pytest
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
-from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NotFound
+from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NotFound, Unconfirmed
 from dragonbelly.keys import MARKER
 from dragonbelly.ledger import Announced
-from dragonbelly.lifecycle import DIGEST, LAPSED, PRECONDITION, SIZE
+from dragonbelly.lifecycle import DIGEST, LAPSED, PRECONDITION, SIZE, Doubted
 from dragonbelly.model import BackendState, Path, Record, ReplicaState, Terms, Use, VersionState
 from dragonbelly.replication import backoff
 from dragonbelly.replication.objects import is_orphan, of_key
@@ -408,6 +409,171 @@ def test_work_that_waited_for_a_server_goes_on_when_it_is_back(make_world):
     whole(world)
 
 
+def test_work_that_waited_for_room_goes_on_when_figures_say_that_there_is_some(make_world):
+    world = make_world("ab").start()
+    full = world.backends["b"]
+    full.capacity, full.objects["fill"] = 10_000, b"x" * 9_950
+    world.advance(3)
+    assert [r.backend for r in world.put().replicas] == ["a"]
+    world.advance(2 * backoff.HOUR, step=5)
+    assert world.held() == "a"
+    del full.objects["fill"]
+    world.advance(5)
+    assert whole(world) == "ab"
+
+
+def test_work_that_waited_for_room_goes_on_when_another_file_had_some(make_world):
+    """One that refuses for want of room without any figures: what proves that there is some is a write."""
+    world = make_world("ab").start()
+    version = world.put()
+    second = world.backends[version.replicas[1].backend]
+    second.failing["write"] = BackendFull("?")
+    world.advance(2 * backoff.HOUR, step=5)
+    second.failing.clear()
+    tries = len(second.asked("write"))
+    world.advance(120)
+    assert len(second.asked("write")) == tries, "its time is yet to come"
+    other = Path("media", "other")
+    accepted = world.accept(other, size=len(DATA))
+    first = [r.backend != second.name for r in accepted.replicas].index(True)
+    world.send(accepted, path=other, target=first)
+    world.advance(5)
+    whole(world, path=other)
+    assert whole(world) == "ab"
+
+
+def test_surplus_goes_when_a_server_is_back_that_was_away_for_a_moment(world):
+    world.file(terms=Terms(copies=3))
+    gone = world.backends[world.held()[0]]
+    gone.away = True
+    world.advance(5)
+    world.change(copies=2)
+    world.advance(20)
+    assert world.held() == "abc"
+    gone.away = False
+    world.advance(10)
+    assert len(world.held()) == 2
+    world.advance(GRACE)
+    assert len(world.objects()) == 2
+    whole(world)
+
+
+# --- files of which no good copy is known ----------------------------------------------------------------
+
+
+def lose(world, *names):
+    """The objects of the live version there are gone, and somebody saw it."""
+    version = world.live()
+    for name in names:
+        del world.backends[name].objects[world.key(version, name)]
+    events = [Doubted(world.now, version.id, n, version.replica(n).generation) for n in names]
+    done(world.daemon.ledger.commit(PATH, done(world.store.get(PATH)), lambda _: events))
+
+
+def half_copied(world, stored=True, **announced):
+    """A file with one good copy, and another that was made (or not) without an answer: their servers."""
+    version = world.put(**announced)
+    first, second = (world.backends[replica.backend] for replica in version.replicas)
+    write = second.write
+
+    def silent(key, *what):
+        if stored:
+            write(key, *what)
+        return fail(BackendUnavailable("no answer"))
+
+    second.write = silent
+    world.advance(3)
+    assert world.live().replica(second.name).state is R.MISSING
+    assert world.objects() == (world.held() if not stored else "ab")
+    return first, second
+
+
+@pytest.mark.parametrize("state", [ALIVE, READONLY, DRAIN])
+def test_a_copy_without_an_answer_is_found_when_it_is_the_only_one(make_world, state):
+    world = make_world("ab").start()
+    first, second = half_copied(world)
+    if state is not ALIVE:
+        world.say(second.name, state)
+    lose(world, first.name)
+    world.advance(3)
+    assert second.name in world.held()
+    assert world.live().sha256 == sha256(DATA).digest()
+    world.advance(backoff.HOUR, step=5)
+    assert first.name in world.held()
+    assert world.record().thin_since is None or state is DRAIN
+
+
+def test_also_when_its_server_was_away_for_long(make_world):
+    world = make_world("ab").start()
+    first, second = half_copied(world)
+    second.away = True
+    world.advance(5)
+    lose(world, first.name)
+    world.advance(200)
+    assert world.held() == ""
+    second.away = False
+    world.advance(30)
+    assert second.name in world.held()
+
+
+@pytest.mark.parametrize("there", [None, b"short", bytes(len(DATA))])
+def test_a_copy_that_is_not_there_is_none(make_world, there):
+    world = make_world("ab").start()
+    first, second = half_copied(world, stored=False, sha256=sha256(DATA).digest())
+    before = world.live().replica(second.name)
+    if there is not None:
+        second.objects[world.key(world.live(), second.name)] = there
+    lose(world, first.name)
+    world.advance(backoff.HOUR, step=5)
+    assert world.held() == ""
+    assert world.live().replica(second.name) == before
+    assert second.asked("read")
+    assert second.asked("delete") == []
+
+
+def test_what_was_about_to_be_removed_is_what_is_left(make_world):
+    world = make_world("abcd", copies=1).start()
+    world.file(terms=Terms(copies=3))
+    kept, *others = world.held()
+    world.say(kept, DRAIN)
+    world.backends[kept].failing["delete"] = BackendUnavailable("?")
+    world.change(copies=2)
+    world.advance(GRACE + 20)
+    assert world.live().replica(kept).state is R.CONDEMNED
+    world.backends[kept].failing.clear()
+    for backend in world.backends.values():
+        backend.failing["write"] = BackendUnavailable("?")
+    lose(world, *others)
+    removals = len(world.backends[kept].asked("delete"))
+    world.advance(backoff.HOUR, step=5)
+    assert world.held() == ""
+    assert world.objects() == kept
+    assert len(world.backends[kept].asked("delete")) == removals
+    for backend in world.backends.values():
+        backend.failing.clear()
+    world.advance(2 * backoff.HOUR, step=5)
+    assert kept not in whole(world)
+    world.advance(GRACE)
+    assert world.objects() == world.held()
+
+
+def test_unless_its_server_is_dead(make_world):
+    world = make_world("ab", copies=1).start()
+    world.file(terms=Terms(copies=2))
+    world.backends["a"].failing["delete"] = BackendUnavailable("?")
+    world.say("a", DRAIN)
+    world.change(copies=1)
+    world.advance(GRACE + 20)
+    assert world.live().replica("a").state is R.CONDEMNED
+    lose(world, "b")
+    world.advance(20)
+    assert {r.backend: r.state for r in world.live().replicas} == {"a": R.CONDEMNED, "b": R.LOST}
+    world.say("a", DEAD)
+    world.advance(5)
+    assert [r.backend for r in world.live().replicas] == ["b"]
+    assert "a" not in done(world.store.use())
+
+
 # --- copies that fail ------------------------------------------------------------------------------------
 
 
@@ -732,6 +898,26 @@ def test_a_bug_at_one_server_does_not_stop_the_others(make_world):
     world.advance(30)
     assert len(world.held()) == 3
     assert bad.name not in world.held()
+
+
+def test_a_store_that_is_unsure_holds_up_only_what_needs_it(world):
+    """It cannot say that the record is safe which asks for a removal; the upload was seen all the same."""
+    world.file(b"old")
+    world.delete()
+    world.advance(GRACE - 20)
+    new = world.accept(size=len(DATA))
+    world.daemon.link.confirm = lambda: fail(Unconfirmed("nobody knows"))
+    world.advance(30)
+    world.send(new)
+    with capturedLogs() as logs:
+        again = done(world.daemon.replicator.reconcile(PATH, done(world.store.get(PATH))))
+    assert again is not None
+    assert whole(world)
+    assert len(world.objects()) == 4
+    assert [event for event in logs if event["log_level"] >= LogLevel.error] == []
+    del world.daemon.link.confirm
+    world.advance(backoff.MINUTE * 5)
+    assert world.objects() == whole(world)
 
 
 def test_the_store_goes_away_and_comes_back(world):
