@@ -131,6 +131,63 @@ def test_two_ledgers_at_once(world):
     world.check()
 
 
+def called_dead(world, *names: str) -> None:
+    world.daemon.cluster.say(dict.fromkeys(names, BackendState.DEAD))
+
+
+def likely() -> list[str]:
+    """Where the next upload goes, in a world as it is at first."""
+    return [replica.backend for replica in World().accept().replicas]
+
+
+@pytest.mark.parametrize("moment", ["read", "conflict"])
+def test_where_to_is_asked_at_the_moment_of_the_commit(world, moment):
+    """Somebody says meanwhile that the servers are dead to which it was going."""
+    link, other = world.daemon.link, world.another("two")
+    get = world.store.get
+
+    def reading(path: Path) -> Any:
+        called_dead(world, *likely())
+        return get(path)
+
+    def interfere(path: Path) -> None:
+        link.before_commit = lambda path: None
+        done(other.ledger.accept(path, Announced(size=2)))
+        called_dead(world, *likely())
+
+    if moment == "read":
+        link.get = reading
+    else:
+        link.before_commit = interfere
+    version, targets = done(world.daemon.ledger.accept(PATH, Announced()))
+    [left] = set("abc") - set(likely())
+    assert [backend for backend, _ in targets] == [left]
+    assert [r.backend for r in version.replicas] == [left]
+
+
+@pytest.mark.parametrize("moment", ["read", "conflict"])
+def test_when_none_is_left_by_then_it_is_refused(world, moment):
+    link, other = world.daemon.link, world.another("two")
+    get = world.store.get
+
+    def reading(path: Path) -> Any:
+        called_dead(world, *"abc")
+        return get(path)
+
+    def interfere(path: Path) -> None:
+        done(other.ledger.accept(path, Announced(size=2)))
+        called_dead(world, *"abc")
+
+    if moment == "read":
+        link.get = reading
+    else:
+        link.before_commit = interfere
+    with pytest.raises(NoBackend) as caught:
+        world.accept()
+    assert caught.value.retry_after
+    assert [v.size for v in (world.record() or Record()).versions] == ([2] if moment == "conflict" else [])
+
+
 def test_what_another_made_of_it_is_what_the_events_are_of(world):
     """A condition that held when it was read, and no longer does."""
     version = world.put()
@@ -283,6 +340,33 @@ def test_it_serves_no_longer_than_its_bound(world):
     done(ledger.read(PATH))
     link.away = True
     world.clock.advance(59.9)
+    assert done(ledger.recall(PATH))[1] is False
+    world.clock.advance(0.1)
+    with pytest.raises(StateUnavailable):
+        done(ledger.recall(PATH))
+
+
+@pytest.mark.parametrize("call", ["get", "commit"])
+def test_it_is_as_old_as_the_question(world, call):
+    """The answer lay in the socket of a process that slept: others may have gone on since."""
+    ledger, link = world.daemon.ledger, world.daemon.link
+    if call == "get":
+        world.accept()
+    ask = getattr(link, call)
+
+    def late(*what: Any) -> Any:
+        answer = ask(*what)
+        world.clock.advance(30)
+        return answer
+
+    setattr(link, call, late)
+    if call == "get":
+        done(ledger.read(PATH))
+    else:
+        world.accept()
+    delattr(link, call)
+    link.away = True
+    world.clock.advance(29.9)
     assert done(ledger.recall(PATH))[1] is False
     world.clock.advance(0.1)
     with pytest.raises(StateUnavailable):

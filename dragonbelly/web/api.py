@@ -143,13 +143,15 @@ class FilesApi:
         if version.state is VersionState.UPLOADING:
             claimed = _claimed(version, asked.size, sha256)
             seen = await self._verifier.look(path, claimed)
-            if seen.event is None:
+            if seen.event is not None:
+                snapshot = await self._files.commit(path, snapshot, seen.event)
+                version = _upload(snapshot, id)
+            # It may be uploading all the same: where it was seen was called dead meanwhile.
+            if version.state is VersionState.UPLOADING:
                 detail = (
                     "a storage server that may have it does not answer" if seen.unknown else "not there yet"
                 )
                 return json_answer({"upload": id, "state": "uploading", "detail": detail}, 202)
-            snapshot = await self._files.commit(path, snapshot, seen.event)
-            version = _upload(snapshot, id)
         _still_good(version, asked.size, sha256)
         while True:
             held = len(version.in_state(ReplicaState.GOOD))

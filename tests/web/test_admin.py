@@ -88,6 +88,21 @@ class TestBackends:
         assert say(world, held, "alive").json["state"] == "alive"
         assert world.download("a") == b"hello"
 
+    def test_also_when_another_daemon_was_told_a_moment_ago(self, world: World) -> None:
+        held, _ = stored(world)
+        world.store.memory.set_operator_state(held, BackendState.DEAD)
+        assert world.daemon.cluster.view[held].state is BackendState.ALIVE  # as far as this one knows
+        for state in ("alive", "readonly", "drain", "down"):
+            assert is_problem(say(world, held, state), 409)
+        assert say(world, held, "dead").status == 200
+        for _ in range(3):
+            world.daemon.sweeper.tick()
+            world.replicate(5)
+        # That it may be alive again another daemon is told, and this one would refuse it for what it knows.
+        world.store.memory.set_operator_state(held, BackendState.ALIVE)
+        assert world.daemon.cluster.view[held].state is BackendState.DEAD
+        assert say(world, held, "drain").json["state"] == "drain"
+
     def test_drained(self, world: World) -> None:
         held, other = stored(world)
         assert say(world, held, "drain").json["drained"] is False

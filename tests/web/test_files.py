@@ -144,6 +144,20 @@ class TestPut:
         assert int(said.headers["retry-after"]) > 0
         assert world.store.memory.records == {}
 
+    def test_no_server_can_take_it_any_more(self, world: World) -> None:
+        """All are called dead between the reading of the record and the commit."""
+        get = world.store.memory.get
+
+        def reading(path: Path) -> object:
+            world.daemon.cluster.say(dict.fromkeys(world.daemon.cluster.names, BackendState.DEAD))
+            return get(path)
+
+        world.store.memory.get = reading  # type: ignore[method-assign, assignment]
+        said = world.ask("PUT", "/a", None, b"x")
+        assert (said.status, said.json["title"]) == (503, "No storage server available")
+        assert int(said.headers["retry-after"]) > 0
+        assert world.store.memory.records == {}
+
     def test_it_goes_where_there_is_a_server(self, world: World) -> None:
         world.storage("s1").away = world.storage("s3").away = True
         world.probe()

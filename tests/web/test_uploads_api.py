@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dragonbelly.backends.memory import MemoryBackend
 from dragonbelly.ids import is_ulid
 from dragonbelly.keys import parse_key
 from dragonbelly.model import Path
@@ -285,6 +286,36 @@ class TestComplete:
         said = complete(world, older)
         assert (said.status, said.json["state"], said.json["version"]) == (200, "superseded", older)
         assert world.download("a") == b"yy"
+
+    @pytest.mark.parametrize("claimed", [{}, {"size": 5}, {"sha256": sha256(b"hello").hexdigest()}])
+    @pytest.mark.parametrize("query", ["", "?copies=0", "?copies=1&timeout=0"])
+    def test_one_whose_server_is_called_dead_in_the_same_moment(
+        self, make_world: MakeWorld, query: str, claimed: dict[str, Any]
+    ) -> None:
+        """It was seen there, and is not there any more: the client may still send it to another."""
+        world = make_world(options="digests = true")
+        said = begin(world)
+        upload, (first, second) = said.json["upload"], (target["url"] for target in said.json["targets"])
+        world.upload(first, b"hello")
+        server = world.storage_of(first)
+        stat = MemoryBackend.stat
+
+        def written_off(key: str) -> Any:
+            answer = stat(server, key)
+            world.api("PATCH", f"backends/{server.name}", {"state": "dead"}, admin=True)
+            world.replicate()
+            return answer
+
+        server.stat = written_off  # type: ignore[method-assign]
+        said = complete(world, upload, query=query, **claimed)
+        assert (said.status, said.json["state"]) == (202, "uploading")
+        assert said.json == {"upload": upload, "state": "uploading", "detail": "not there yet"}
+        (version,) = world.record("a").versions
+        assert [replica.backend for replica in version.replicas] == [world.storage_of(second).name]
+        assert world.ask("GET", "/a").status == 404
+        world.upload(second, b"hello")
+        assert complete(world, upload, **claimed).status == 200
+        assert world.download("a") == b"hello"
 
     def test_one_that_was_never_begun(self, world: World) -> None:
         assert is_problem(complete(world, UNKNOWN), 410)
