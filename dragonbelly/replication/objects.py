@@ -72,8 +72,18 @@ def is_forgotten(record: Record, backend: str, found: StoredObject, since: float
 
 
 def deleted(record: Record) -> int:
-    """When the path was deleted last, as far as its record still tells, unix s; 0: it was not."""
-    return max((v.since for v in record.versions if was_deleted(v)), default=0)
+    """
+    When the path was deleted last, as far as its record still tells, unix s; 0: it was not.
+
+    A file that expired was not: that ends what was accepted before it, and nothing that came after.
+    """
+    expiries = {v.since for v in record.versions if has_expired(v)}
+    return max((v.since for v in record.versions if was_deleted(v) and v.since not in expiries), default=0)
+
+
+def has_expired(version: Version) -> bool:
+    expires = version.asked.expires
+    return version.state is VersionState.DELETED and expires is not None and expires <= version.since
 
 
 def was_deleted(version: Version) -> bool:
