@@ -98,7 +98,8 @@ class Replicator(TickingService):
         self._random = random
         self._metrics = metrics
         self._hands = {name: DeferredSemaphore(self._settings.per_backend) for name in self._cluster.names}
-        self._visits: set[Deferred[None]] = set()
+        # No set: they are ended in the order in which they began, whatever addresses they have in memory.
+        self._visits: dict[Deferred[None], None] = {}
         self._copying: set[tuple[Path, str, str, int]] = set()
         self._store_away = False
 
@@ -137,11 +138,11 @@ class Replicator(TickingService):
 
     def _begin(self, claim: Claim, snapshot: Snapshot | None, more: bool) -> None:
         visit = Deferred.fromCoroutine(self._visit(claim, snapshot))
-        self._visits.add(visit)
+        self._visits[visit] = None
         self._metrics.busy.set(len(self._visits))
 
         def done(result: Any) -> None:
-            self._visits.discard(visit)
+            self._visits.pop(visit, None)
             self._metrics.busy.set(len(self._visits))
             if more and self.running:
                 self.tick()

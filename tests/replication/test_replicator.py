@@ -1112,8 +1112,8 @@ def test_stopping_leaves_nothing(world, call):
     assert any(backend.held[call] for backend in world.backends.values())
     calls = sum(len(b.asked("stat", "read", "write", "delete")) for b in world.backends.values())
     world.daemon.stop()
-    assert world.daemon.replicator._visits == set()
-    assert world.daemon.replicator._copying == set()
+    assert not world.daemon.replicator._visits
+    assert not world.daemon.replicator._copying
     assert world.clock.getDelayedCalls() == []
     # It began nothing new.
     assert sum(len(b.asked("stat", "read", "write", "delete")) for b in world.backends.values()) == calls
@@ -1125,6 +1125,21 @@ def test_stopping_leaves_nothing(world, call):
         assert world.record() is None
     else:
         whole(world)
+
+
+def test_what_is_under_way_ends_in_the_order_in_which_it_began(make_world):
+    """Where things lie in memory must not decide what is sent first."""
+    world = make_world("a", copies=1).start()
+    backend = world.backends["a"]
+    backend.hold("stat")
+    for number in range(12):
+        world.accept(Path("media", f"f{number}"))
+    world.advance(3)
+    ended = []
+    for number, waiting in enumerate(backend.held["stat"]):
+        waiting.addBoth(lambda _, number=number: ended.append(number))
+    world.daemon.stop()
+    assert ended == list(range(12))
 
 
 def test_stopping_in_the_middle_of_a_body(make_world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import msgspec
@@ -108,10 +109,19 @@ class Store:
 class World:
     """
     ``settings`` is a piece of a configuration; there are ``stores`` storage servers called ``s1``, ``s2``, …
-    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites.
+    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites.  ``random`` is what the daemon
+    leaves to chance.
     """
 
-    def __init__(self, settings: str = "", *, stores: int = 3, options: str = "", opened: bool = True) -> None:
+    def __init__(
+        self,
+        settings: str = "",
+        *,
+        stores: int = 3,
+        options: str = "",
+        opened: bool = True,
+        random: Random | None = None,
+    ) -> None:
         self.clock = Clock()
         self.clock.rightNow = NOW
         names = [f"s{n}" for n in range(1, stores + 1)]
@@ -119,7 +129,8 @@ class World:
         self.config = loads(STILL + settings + "\n" + backends, backends={"memory": StorageFactory()})
         self.store = Store(self.clock)
         self.metrics = Metrics()
-        self.daemon = Daemon(self.clock, self.config, self.store, self.metrics, "test")  # type: ignore[arg-type]
+        store: Any = self.store
+        self.daemon = Daemon(self.clock, self.config, store, self.metrics, "test", random)
         self.public, self.admin = self.daemon.public_site, self.daemon.admin_site
         if opened:
             self.daemon.startService()
