@@ -20,7 +20,7 @@ def made(at: float, generation: int = 0):
 
 
 def is_new(there: Record, at: float) -> bool:
-    """Whether an object of an unknown version made then may have been forgotten, by a store that may always have."""
+    """Whether an object of an unknown version made then may have been forgotten, whenever that was."""
     return is_forgotten(there, "a", made(at), 0)
 
 
@@ -78,7 +78,7 @@ class TestForgotten:
 
 
 def forgotten(world, data: bytes = b"newer"):
-    """A file that was replaced by one which the store forgets, while the servers that hold that one are away."""
+    """A file that was replaced by one which the store forgets, while its servers are away."""
     saved = world.save()
     newer = world.file(data)
     servers = [world.backends[name] for name in world.held()]

@@ -109,8 +109,8 @@ class Store:
 class World:
     """
     ``settings`` is a piece of a configuration; there are ``stores`` storage servers called ``s1``, ``s2``, …
-    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites.  ``random`` is what the daemon
-    leaves to chance.
+    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites.  ``random`` is what the
+    daemon leaves to chance.
     """
 
     def __init__(
