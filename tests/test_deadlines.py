@@ -19,9 +19,21 @@ def test_what_is_read_in_that_turn_cancels_it():
     clock, called = Clock(), []
     deadline = Deadlines(clock).callLater(2, called.append, "late")
     clock.callLater(2, deadline.cancel)
-    clock.advance(5)
+    clock.advance(2)
     assert called == []
     assert not deadline.active()
+
+
+def test_who_slept_is_given_the_time_once_more_and_not_for_ever():
+    clock, called = Clock(), []
+    deadline = Deadlines(clock).callLater(2, called.append, "late")
+    clock.advance(10)
+    assert called == []
+    clock.advance(1.9)
+    assert deadline.active()
+    assert called == []
+    clock.advance(10)
+    assert called == ["late"]
 
 
 def test_cancelled_before():

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from dragonbelly.errors import StartError, StateUnavailable
@@ -79,18 +79,22 @@ def commit(store: RedisStore, new: Record | None, old: Snapshot | None = None) -
 # --- away, dying, hanging ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sent", [False, True])
 def test_an_answer_that_came_while_the_process_slept_is_an_answer(
-    server: RedisServer, make_store: MakeStore
+    server: RedisServer, make_store: MakeStore, sent: bool
 ) -> None:
     """Else a daemon that was stopped for a moment takes Redis for away, and answers with what it remembers."""
     store = make_store(server.url)
     reactor.run(store.ready)
 
-    async def work() -> Snapshot:
+    def work() -> Deferred[Snapshot]:
         asked = store.get(PATH)
-        # The question is on its way before this runs, and timers come right after it.
-        reactor.start().callFromThread(time.sleep, 0.7)
-        return await asked
+        if sent:
+            # What comes from another thread is called in the next turn, right before timers are.
+            reactor.start().callFromThread(time.sleep, 0.7)
+        else:
+            time.sleep(0.7)
+        return asked
 
     assert reactor.run(work) == NOTHING
 
