@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, help="so many runs, each with the next seed (1)")
     parser.add_argument("--appendfsync", choices=("always", "everysec"), default="always", help="of Redis")
     parser.add_argument("--late", action="store_true", help="also uploads that come after their end")
+    parser.add_argument("--pace", type=float, default=1.0, help="how many times as many faults (1)")
     options = parser.parse_args()
     # Everything that was started ends, however this ends.
     signal.signal(signal.SIGTERM, _terminated)
@@ -30,7 +31,9 @@ def main() -> int:
     wrong = 0
     for number in range(seed, seed + options.runs):
         began = time.monotonic()
-        result = run(options.seconds, number, appendfsync=options.appendfsync, late=options.late)
+        result = run(
+            options.seconds, number, appendfsync=options.appendfsync, late=options.late, pace=options.pace
+        )
         print(result.summary(), flush=True)
         print(f"took {time.monotonic() - began:.0f} s", flush=True)
         if result.problems:

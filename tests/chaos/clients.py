@@ -19,8 +19,8 @@ from tests.chaos.history import WRONG_BYTES, Delete, Fault, History, Upload
 from tests.chaos.journal import Journal
 from tests.chaos.outages import NOTICE, Outages
 from tests.chaos.reading import Failed, get
-from tests.chaos.schedule import link
-from tests.chaos.site import GRACE, LAPSE, ChaosSite
+from tests.chaos.schedule import GRACE, LAPSE, link
+from tests.chaos.site import ChaosSite
 from tests.chaos.uploading import DELETED, LATE, WAYS, Begun, Uploading
 
 #: Paths that they share.
@@ -223,10 +223,16 @@ class _Client:
             self._failed(all_.counts.unanswered, f"PUT: {error.cause}")
 
     def _send_late(self, uploading: Uploading, begun: Begun) -> None:
+        """A server that was away all the time may still be waited for: it is over when somebody was told so."""
+        upload = uploading.upload
         try:
-            uploading.send(begun)
+            reply = uploading.complete(uploading.url, 1)
+            if reply.status == 410:
+                upload.why_never = "it was answered that it is over, before it came"
+            stored = uploading.send(begun)
         except NoAnswer:
             return
+        self._all.journal.write("late", op=upload.op, path=upload.path, was=reply.status, stored=stored)
 
     def _acknowledge(self, uploading: Uploading) -> None:
         """Ask whether it is the file now, in one of the ways there are; some never ask."""

@@ -106,14 +106,15 @@ def run(
     appendfsync: str = "always",
     faults: bool = True,
     late: bool = False,
+    pace: float = 1.0,
     package: Path | None = None,
     bound: float = BOUND,
     sabotage: Callable[[ChaosSite, Clients], None] = lambda site, clients: None,
 ) -> Result:
     """
-    ``faults``: whether the schedule breaks anything; ``late``: uploads that come when nobody waits any more;
-    ``package``: another copy of the product; ``bound`` is in how many seconds all has to come to rest.
-    ``sabotage`` is called when the clients have ended: to see that what it does is found.
+    ``faults``: whether the schedule breaks anything, ``pace`` how many times as often; ``late``: uploads that
+    come when nobody waits any more; ``package``: another copy of the product; ``bound`` is in how many seconds
+    all has to come to rest.  ``sabotage`` is called when the clients have ended: to see that it is found.
     """
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
     keep = True
@@ -129,7 +130,7 @@ def run(
         stack.callback(breaker.heal)
         stack.callback(clients.end)
         clients.start()
-        plan = schedule(seconds, seed, fill=site.small is not None) if faults else []
+        plan = schedule(seconds, seed, fill=site.small is not None, pace=pace) if faults else []
         breaker.run(plan, seconds)
         clients.end()
         breaker.heal()

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-#: Seconds for which a path is left to the daemon that works on it ([replication] lease of the site).
-LEASE = 2.0
+#: Seconds of the site's configuration: for which a path is left to the daemon that works on it, that an upload
+#: may take, for which objects are kept that nobody needs, and for which a daemon without its Redis goes by what
+#: it remembers (less than that, or it points to what is not there any more).
+LEASE, LAPSE, GRACE, STALE = 2.0, 5, 4, 3
 
 DAEMONS = ("daemon1", "daemon2", "daemon3")
 STORES = ("one", "two", "three", "four")
@@ -44,6 +46,7 @@ _KINDS: Sequence[tuple[float, str, tuple[str, ...], float, float]] = (
     (1, "stop past the lease", DAEMONS, LEASE + 0.5, LEASE + 3.0),
     (3, "kill", STORES, 0.1, 4.0),
     (2, "stop", STORES, 0.2, 4.0),
+    (1, "stop past the end of uploads", STORES, LAPSE + GRACE + 1, LAPSE + GRACE + 4),
     (1, "kill", ("redis",), 0.1, 1.5),
     (1, "stop", ("redis",), 0.2, 2.0),
     (4, "cut", LINKS, 0.0, 0.0),
@@ -57,10 +60,10 @@ _KINDS: Sequence[tuple[float, str, tuple[str, ...], float, float]] = (
 _SILENT = ("stop", "stop past the lease")
 
 
-def schedule(seconds: float, seed: int, fill: bool = True) -> list[Fault]:
+def schedule(seconds: float, seed: int, fill: bool = True, pace: float = 1.0) -> list[Fault]:
     """
     The faults of a run of so many seconds, all over by its end; one target has never two at once.  ``fill``:
-    whether there is a store to fill.
+    whether there is a store to fill; ``pace``: how many times as fast they come.
     """
     random = Random(f"schedule {seed}")
     kinds = [kind for kind in _KINDS if fill or kind[1] != "fill"]
@@ -73,7 +76,7 @@ def schedule(seconds: float, seed: int, fill: bool = True) -> list[Fault]:
         fault = fault._replace(lasts=min(fault.lasts, seconds - now))
         if not any(_clash(fault, other) for other in faults):
             faults.append(fault)
-        now += random.uniform(0.2, 1.2)
+        now += random.uniform(0.2, 1.2) / pace
     return faults
 
 

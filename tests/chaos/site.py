@@ -14,7 +14,7 @@ from dragonbelly.model import Record, ReplicaState
 from dragonbelly.state.accounts import decode
 from dragonbelly.state.keys import Keys
 from tests.chaos.filesystem import SmallFileSystem
-from tests.chaos.schedule import DAEMONS, LEASE, SMALL, STORES, link
+from tests.chaos.schedule import DAEMONS, GRACE, LAPSE, LEASE, SMALL, STALE, STORES, link
 from tests.servers.daemon import Daemon
 from tests.servers.nginx import NginxServer
 from tests.servers.proxy import Proxy
@@ -22,10 +22,6 @@ from tests.servers.redis import RedisServer
 
 #: Room of the store that can be filled.
 MEBIBYTES = 12
-
-#: Seconds: how long an upload may take, how long objects are kept that nobody needs, and how long a daemon
-#: without its Redis goes by what it remembers: less than that, or it points to what is not there any more.
-LAPSE, GRACE, STALE = 5, 4, 3
 
 #: Signed links for two of the stores; to the others anybody may upload.
 SECRETS = {"one": "secret of one", "two": "secret of two"}
@@ -44,6 +40,9 @@ patience = "2s"
 lease = "{LEASE:g}s"
 [delete]
 grace = "{GRACE}s"
+[audit]
+every = "5s"
+read_every = "15s"
 """
 
 _BACKEND = """\

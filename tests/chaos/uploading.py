@@ -37,7 +37,7 @@ WAYS = {
     DELETED: 1,
 }
 
-#: Only where asked for: sent when the daemons have already given it up and cleared away what there was.
+#: Only where asked for: sent when the daemons should have given it up and cleared away what there was.
 LATE = "much too late"
 
 _THROUGH_API = ("API", "two servers", "aborted", "wrong size at the end")
@@ -49,7 +49,6 @@ _NEVER = {
     "too long": "its length is not the one announced",
     "cut half-way": "it was cut half-way",
     "aborted": "it was aborted",
-    LATE: "it came after its end",
 }
 
 
