@@ -52,13 +52,16 @@ class Commits(Judge):
             self._copies(path, was, now, live[0], view)
 
     def _appeared(self, path: Path, file: File, version: Version, versions: tuple[Version, ...]) -> None:
-        # What a backup kept, or a server that was called dead, may be taken for forgotten.
-        kept = any(
+        # What a backup kept, or a server that was called dead, may be taken for forgotten; so may what a server
+        # holds that was not there when the store came back older.
+        forgettable = version.id in self.uploads and self.uploads[version.id].forgettable
+        kept = forgettable or any(
             self.world.servers[r.backend].restored or self.world.was_dead(r.backend) for r in version.replicas
         )
         self.check(kept or version.id not in file.gone, 8, f"version {version.id} of {path.name} came back")
         if version.id not in self.uploads:
             self.uploads[version.id] = self.world.begun(path, version)
+            self.uploads[version.id].began = self.now
         elif (upload := self.uploads[version.id]).order:
             # The store had forgotten it, and what was announced with it.
             upload.size = upload.sha256 = upload.if_match = None
@@ -102,7 +105,9 @@ class Commits(Judge):
             elif before is None or before.generation != replica.generation:
                 key = key_of(path, new, replica)
                 self.check(
-                    (replica.backend, key) not in self.deleted, 2, f"key {key} on {replica.backend} again"
+                    upload.forgettable or (replica.backend, key) not in self.deleted,
+                    2,
+                    f"key {key} on {replica.backend} again",
                 )
 
     def _became_live(

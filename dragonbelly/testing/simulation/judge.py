@@ -48,6 +48,9 @@ class Upload:
     #: The client was told that it will never be the file.
     over: bool = False
     over_at: float = 0.0
+    #: When the store knew it first, and whether it is so young that the store may have forgotten it since.
+    began: float = 0.0
+    forgettable: bool = False
     #: It was live with all the copies that it could have.
     satisfied: bool = False
     lived: bool = False

@@ -10,6 +10,7 @@ moment when that happens.
 from __future__ import annotations
 
 from dragonbelly.model import Path, Use
+from dragonbelly.replication.epoch import SLACK
 from dragonbelly.state import accounts
 from dragonbelly.testing.simulation.commits import Commits
 from dragonbelly.testing.simulation.readers import Readers
@@ -32,6 +33,7 @@ class Oracle(Commits, Removals, Readers):
         self.redirects.clear()  # the copies that they led to may be forgotten
         for upload in self.uploads.values():
             upload.over = upload.over and upload.over_at < since
+            upload.forgettable = upload.forgettable or upload.began >= since - SLACK
 
     def books(self) -> None:
         """Invariant 12: what is kept beside the records follows from them exactly."""
