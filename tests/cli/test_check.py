@@ -4,6 +4,8 @@ import pytest
 
 from dragonbelly import __version__
 from dragonbelly.cli import main
+from dragonbelly.config.checks import FORGETFUL
+from dragonbelly.replication.epoch import SLACK
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "dragonbelly.toml"
 
@@ -50,6 +52,24 @@ def test_check_doubts(capsys, tmp_path):
         f"{path}: policy.many: owes 3 copies, but these backends can hold 2",
         f"{path}: policy.wide: owes 2 copies, each in a zone of its own; zones there are: 1",
     ]
+
+
+def test_check_doubts_a_short_grace(capsys, tmp_path):
+    """Both happened: a daemon cut off from Redis pointed to removed objects, and late bytes became a file."""
+    path = tmp_path / "my.toml"
+    backend = "[backend.a]\nkind = 'dav'\nurl = 'http://a'\n[policy.default]\ncopies = 1\n"
+
+    def said(grace: str, stale: str) -> list[str]:
+        path.write_text(f"[delete]\ngrace = '{grace}'\n[state]\nstale = '{stale}'\n{backend}")
+        assert main(["check", str(path)]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    assert said("1m", "1m") == []
+    [line] = said("1m", "2m")
+    assert line.startswith(f"{path}: delete.grace: 60 s is less than state.stale, 120 s: ")
+    [line] = said("59s", "1s")
+    assert line.startswith(f"{path}: delete.grace: 59 s is less than 60 s: ")
+    assert FORGETFUL == SLACK
 
 
 @pytest.mark.parametrize(
