@@ -6,9 +6,12 @@ import argparse
 import signal
 import sys
 import time
+from pathlib import Path
 from random import SystemRandom
+from tempfile import TemporaryDirectory
 from types import FrameType
 
+from tests.chaos.broken import GUARDS, without
 from tests.chaos.running import run
 
 
@@ -24,21 +27,30 @@ def main() -> int:
     parser.add_argument("--appendfsync", choices=("always", "everysec"), default="always", help="of Redis")
     parser.add_argument("--late", action="store_true", help="also uploads that come after their end")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as many faults (1)")
+    parser.add_argument(
+        "--without", choices=sorted(GUARDS), help="run a copy of the product without this guard"
+    )
     options = parser.parse_args()
     # Everything that was started ends, however this ends.
     signal.signal(signal.SIGTERM, _terminated)
     seed = SystemRandom().randrange(1 << 31) if options.seed is None else options.seed
     wrong = 0
-    for number in range(seed, seed + options.runs):
-        began = time.monotonic()
-        result = run(
-            options.seconds, number, appendfsync=options.appendfsync, late=options.late, pace=options.pace
-        )
-        print(result.summary(), flush=True)
-        print(f"took {time.monotonic() - began:.0f} s", flush=True)
-        if result.problems:
-            wrong += 1
-            print(result.evidence(), flush=True)
+    with TemporaryDirectory(prefix="chaos-without-") as directory:
+        package = None if options.without is None else without(options.without, Path(directory))
+        for number in range(seed, seed + options.runs):
+            began = time.monotonic()
+            result = run(
+                options.seconds,
+                number,
+                appendfsync=options.appendfsync,
+                late=options.late,
+                pace=options.pace,
+                package=package,
+            )
+            print(f"{result.summary()}\ntook {time.monotonic() - began:.0f} s", flush=True)
+            if result.problems:
+                wrong += 1
+                print(result.evidence(), flush=True)
     return 1 if wrong else 0
 
 

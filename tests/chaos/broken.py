@@ -39,11 +39,6 @@ GUARDS = {
         "_plan_end(draft, version, cluster, version.since + grace)",
         "_plan_end(draft, version, cluster, version.since)",
     ),
-    "marker": (
-        "cluster/health.py",
-        "if found != self._identity():",
-        "if False:",
-    ),
     "what is placed is removed": (
         "replication/plan.py",
         "elif end is not None:\n            _plan_removal(draft, version, replica, cluster, end)",

@@ -21,13 +21,16 @@ from tests.chaos.outages import NOTICE, Outages
 from tests.chaos.reading import Failed, get
 from tests.chaos.schedule import GRACE, LAPSE, link
 from tests.chaos.site import ChaosSite
-from tests.chaos.uploading import DELETED, LATE, WAYS, Begun, Uploading
+from tests.chaos.uploading import DELETED, LATE, OVERTAKEN, WAYS, Begun, Uploading
 
 #: Paths that they share.
 PATHS = [f"d{n % 5}/f{n}.bin" for n in range(80)]
 
 #: Of these half of the calls are.
 HOT = PATHS[:10]
+
+#: Seconds that a slow reader takes.
+SLOWLY = 2.0
 
 SIZES = (0, 200, 5_000, 60_000, 200_000)
 SIZE_WEIGHTS = (2, 4, 4, 3, 1)
@@ -167,7 +170,9 @@ class _Client:
         self._count(counts.calls, "GET")
         began = time.monotonic()
         try:
-            got = get(self._daemons(), path)
+            # Some take their time between the redirect and the file, though less than the grace.
+            pause = SLOWLY if self._random.random() < 0.02 else 0.0
+            got = get(self._daemons(), path, pause, self._gone)
         except Failed as error:
             ended = time.monotonic()
             self._failed(counts.get_errors, str(error))
@@ -188,6 +193,15 @@ class _Client:
             self._count(counts.gets, "retried")
         if fault := self._all.judge(path, got.body, began, ended, got.daemons):
             self._all.report(fault.kind, path, f"GET by {got.daemons}: {fault.what}")
+
+    def _gone(self, daemon: str, path: str, asked: float, place: str) -> None:
+        """A storage server has not what a daemon pointed to, ``asked`` for at that time."""
+        now = time.monotonic()
+        parts = (daemon, link(daemon, "redis"), "redis")
+        if now - asked < GRACE - 1 and not self._all.outages.of(parts, asked - NOTICE, now):
+            self._all.report(
+                "gone too early", path, f"404 of {place}, {now - asked:.2f} s after {daemon} was asked"
+            )
 
     # --- writing
 
@@ -215,6 +229,8 @@ class _Client:
                 return
             if way == DELETED:
                 self._delete(path)
+            elif way == OVERTAKEN:
+                self._put(path)
             stored = uploading.send(begun)
             all_.journal.write("stored" if stored else "not stored", op=op, path=path)
             if stored or self._random.random() < 0.3:

@@ -43,6 +43,7 @@ def end(clients: Clients, bound: float = BOUND) -> Ending:
     ending = Ending()
     began = time.monotonic()
     books: dict[str, set[str]] = {}
+    said = ""
     while time.monotonic() < began + bound:
         try:
             ending.left = _left(clients)
@@ -52,6 +53,9 @@ def end(clients: Clients, bound: float = BOUND) -> Ending:
         except OSError as error:
             ending.left = repr(error)
         now = time.monotonic() - began
+        if ending.left != said:
+            said = ending.left
+            clients.journal.write("left", after=round(now, 1), what=said)
         if not ending.left:
             ending.settled = now
             break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -27,9 +28,15 @@ class Failed(Exception):
         self.causes = causes
 
 
-def get(urls: Sequence[tuple[str, str]], path: str) -> Got:
+def get(
+    urls: Sequence[tuple[str, str]],
+    path: str,
+    pause: float = 0.0,
+    on_gone: Callable[[str, str, float, str], None] = lambda daemon, path, asked, place: None,
+) -> Got:
     """
-    The file, from the daemons in this order: names and URLs.
+    The file, from the daemons in this order: names and URLs.  ``pause`` is how many seconds after the redirect
+    it is followed.  ``on_gone`` hears of each redirect to what is not there: by whom, and when that was asked.
 
     :raises Failed: both tries failed.
     """
@@ -37,14 +44,17 @@ def get(urls: Sequence[tuple[str, str]], path: str) -> Got:
     asked: list[str] = []
     left = list(urls)
     places: list[str] = []
+    since = 0.0
     for _ in range(2):
         if not places:
+            since = time.monotonic()
             try:
                 places = _ask(left, path, asked, causes)
             except FileNotFoundError:
                 return Got(None, tuple(asked[-1:]), bool(causes))
             if not places:
                 continue
+            time.sleep(pause)
         place = places.pop(0)
         try:
             reply = call("GET", place)
@@ -55,6 +65,8 @@ def get(urls: Sequence[tuple[str, str]], path: str) -> Got:
             return Got(reply.body, tuple(asked[-1:]), bool(causes))
         # It answers, and has it not: its copies are no better, another daemon may know more.
         causes.append(f"store: {reply.status}")
+        if reply.status == 404:
+            on_gone(asked[-1], path, since, place)
         places = []
     raise Failed(causes)
 

@@ -130,7 +130,7 @@ def run(
         stack.callback(breaker.heal)
         stack.callback(clients.end)
         clients.start()
-        plan = schedule(seconds, seed, fill=site.small is not None, pace=pace) if faults else []
+        plan = schedule(seconds, seed, fill=site.small is not None, pace=pace, late=late) if faults else []
         breaker.run(plan, seconds)
         clients.end()
         breaker.heal()

@@ -16,8 +16,8 @@ from tests.chaos.history import Upload
 
 API = "/-/api/v1"
 
-#: Between the acceptance and the upload the path is deleted: by the client, who keeps the books of that.
-DELETED = "deleted under way"
+#: What the client, who keeps the books of that, does to the path between the acceptance and the upload.
+DELETED, OVERTAKEN = "deleted under way", "overtaken"
 
 #: Weight and name of each way.
 WAYS = {
@@ -35,6 +35,7 @@ WAYS = {
     "aborted": 1,
     "wrong size at the end": 1,
     DELETED: 1,
+    OVERTAKEN: 1,
 }
 
 #: Only where asked for: sent when the daemons should have given it up and cleared away what there was.
