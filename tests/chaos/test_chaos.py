@@ -18,13 +18,17 @@ from tests.chaos.site import ChaosSite
 pytestmark = pytest.mark.servers
 
 
+#: The same every time, so that a failure is the code's; ``make chaos`` takes another each time.
+SEED = 11
+
+
 def some_seed() -> int:
     return int.from_bytes(os.urandom(3), "big")
 
 
 @pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost_and_nothing_is_left_over() -> None:
-    result = run(20, some_seed())
+    result = run(20, SEED)
     assert not result.problems, f"{result.summary()}\n{result.evidence()}"
     counts = result.clients.counts
     assert counts.acknowledged["uploads"] > 20, result.summary()

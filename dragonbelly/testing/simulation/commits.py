@@ -175,6 +175,7 @@ class Commits(Judge):
             right = self.intact(now.backend, key, new.id) or (self.harmed(now.backend, key) and not told)
             self.check(right, 10, f"{where} is called good and is not")
         elif now.state is R.LOST:
+            self.redirects.pop((now.backend, key), None)
             dead = (
                 self.world.said(now.backend) is BackendState.DEAD
                 or view[now.backend].state is BackendState.DEAD
@@ -189,6 +190,7 @@ class Commits(Judge):
             if was.state in (R.GOOD, R.LEAVING):
                 self._dropped(where, path, new, view)
             elif was.state in (R.SUSPECT, R.LOST):
+                self.redirects.pop((now.backend, key), None)
                 self.check(left > 0, 4, f"{where} is removed and no good copy is left")
                 bad = self.harmed(now.backend, key) or not self.intact(now.backend, key, new.id)
                 self.check(bad or self.world.was_dead(now.backend), 9, f"{where} is removed and is good")

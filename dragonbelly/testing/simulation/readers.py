@@ -93,7 +93,7 @@ class Readers(Judge):
         if not lag:
             self.live_acknowledged(path, id, begun)
             if self._is_good(path, id, server):  # one that is leaving is read from only for want of another
-                self.redirects[server, key] = self.now
+                self.redirects[server, key] = begun
             self.check(self.excused(server, key, id), 6, f"{what}, and other bytes are there")
 
     def _is_good(self, path: Path, id: str, backend: str) -> bool:

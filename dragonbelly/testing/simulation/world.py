@@ -1,9 +1,9 @@
 """
 A whole world from a seed: daemons, a store, storage servers and clients, on one clock and one random source.
 
-Two acts: clients and faults together, and then everything is healed and must become well within a bounded
-time.  What differs from seed to seed is more than the dice: how many daemons and servers there are, which
-faults occur, how often calls are slow.
+Three acts: clients and faults together; then everything is healed and must become well within a bounded time;
+and then clients alone, after which it must be well again.  What differs from seed to seed is more than dice:
+how many daemons and servers there are, which faults occur, how often calls are slow.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ from dragonbelly.testing.simulation.storage import StorageServer
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.message import Question
 from dragonbelly.web.paths import split_target
+
+#: How many clients there are at a time.
+CLIENTS = 4
 
 #: When every world begins, unix s.
 BEGIN = 1_700_000_000.0
@@ -171,21 +174,33 @@ class World:
         self.processes: list[Process] = []
         for n in range(random.choice((1, 1, 2, 2, 3))):
             self.processes.append(Process(self, f"d{n}"))
-        self._clients = [Client(self, calls // 4) for _ in range(4)]
+        self._calls = calls
 
     # --- what happens
 
     def run(self) -> None:
         """
-        Both acts.
+        All three acts.
 
         :raises Violation: an invariant does not hold.
         """
-        while not all(client.done.called for client in self._clients):
+        self._play(self._calls * 5 // 6)
+        self._heal()
+        self._come_to_rest()
+        # In a world that is well nobody looks at all files: what is queued must not get lost.
+        self._play(self._calls - self._calls * 5 // 6)
+        self._come_to_rest()
+
+    def _play(self, calls: int) -> None:
+        """Let clients do so much."""
+        clients = [Client(self, -(-calls // CLIENTS)) for _ in range(CLIENTS)]
+        while not all(client.done.called for client in clients):
             self._step()
             self._revive()
         self.oracle.books()
-        self._heal()
+
+    def _come_to_rest(self) -> None:
+        """Until all is well."""
         deadline = self.clock.rightNow + LIVENESS
         while (why := unwell(self)) is not None:
             if self.clock.rightNow > deadline:
