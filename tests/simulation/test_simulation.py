@@ -81,7 +81,15 @@ def test_faults_of_every_kind_are_injected() -> None:
         *(f"server {mode}" for mode in MODES),
         *(f"operator says {state}" for state in ("alive", "readonly", "drain", "down")),
         *("daemon killed", "daemon frozen", "daemon restarted", "clock step"),
-        *("store down", "store rolled back", "store connection cut", "network cut", "carried out late"),
+        *(
+            "store down",
+            "store rolled back",
+            "store out of memory",
+            "wrong size claimed",
+            "store connection cut",
+            "network cut",
+            "carried out late",
+        ),
         *("bits rot", "object vanishes", "disk unmounted", "disk replaced", "disk restored from a backup"),
         *("upload never sent", "upload late", "upload cut half-way", "upload sent twice", "transfer cut"),
     }

@@ -170,7 +170,10 @@ class Client:
     async def _complete(self, path: Path, id: str, upload: Upload) -> None:
         world = self._world
         copies = world.random.choice((1, 1, 2))
-        claims = {"path": path.name}
+        claims: dict[str, Any] = {"path": path.name}
+        if world.random.random() < 0.04:
+            world.count("wrong size claimed")
+            claims["size"], upload.misclaimed = len(upload.data) + 1, True
         for _ in range(3):
             begun = world.clock.rightNow
             _, answer = await self._api("POST", f"uploads/{id}/complete?copies={copies}&timeout=2", claims)

@@ -11,6 +11,7 @@ from dragonbelly.model import (
     Record,
     Replica,
     ReplicaState,
+    Use,
     Version,
     VersionState,
 )
@@ -26,8 +27,14 @@ _VERSION_MOVES = {
 }
 
 
+#: The books are looked at after so many commits.
+BOOKS = 16
+
+
 class Commits(Judge):
-    """Invariants 2, 4, 5, 7, 8, 9 and 10."""
+    """Invariants 2, 4, 5, 7, 8, 9, 10 and 12."""
+
+    _commits = 0
 
     def committed(self, path: Path, before: bytes, after: bytes) -> None:
         """The store changed a record."""
@@ -35,6 +42,9 @@ class Commits(Judge):
         was, now = accounts.decode(path, before), accounts.decode(path, after)
         file = self.files[path]
         file.past.append((self.now, now))
+        self._commits += 1
+        if self._commits % BOOKS == 0:
+            self.books()
         old = {v.id: v for v in was.versions} if was is not None else {}
         versions = now.versions if now is not None else ()
         for version in reversed(versions):
@@ -86,7 +96,7 @@ class Commits(Judge):
                 new.state in _VERSION_MOVES.get(old.state, ()), 8, f"{what}: {old.state.name}, {new.state.name}"
             )
             upload.ended = upload.ended or new.state is V.DELETED
-            upload.lived = upload.lived or new.state is V.LIVE
+            upload.lived = upload.lived or new.state in (V.LIVE, V.DELETED)
             if old.state is V.UPLOADING and new.state in (V.LIVE, V.SUPERSEDED):
                 self._became_live(what, path, was, now, new, upload)
             elif new.state is V.ABANDONED:
@@ -149,7 +159,7 @@ class Commits(Judge):
     def _given_up(self, what: str, path: Path, old: Version, new: Version, upload: Upload) -> None:
         """An upload that came whole and in time is not given up for not having come."""
         assert new.upload is not None
-        if new.upload.reason not in (LAPSED, SIZE, DIGEST):
+        if new.upload.reason not in (LAPSED, SIZE, DIGEST) or upload.misclaimed:
             return
         if upload.size not in (None, len(upload.data)) or upload.sha256 not in (None, sha(upload.data)):
             return  # the client announced something else
@@ -215,3 +225,25 @@ class Commits(Judge):
         news = before is None or before.id != live.id or before.in_state(R.GOOD) != live.in_state(R.GOOD)
         if now.thin_since is None and (news or (was is not None and was.thin_since is not None)):
             self.check(hosts >= owed, 5, f"{path.name} has copies on {hosts} hosts of {owed} and is not thin")
+
+    # --- what is kept beside the records
+
+    def books(self) -> None:
+        """Invariant 12: what is kept beside the records follows from them exactly."""
+        store = self.world.store
+        use: dict[str, Use] = {}
+        listed, thin, damaged = set(), {}, set()
+        for member in store.records:
+            record = self.world.record(Path.of_member(member))
+            assert record is not None
+            use = accounts.add(use, accounts.footprint(record))
+            if record.live is not None:
+                listed.add(member)
+            if record.thin_since is not None:
+                thin[member] = record.thin_since
+            if record.damaged:
+                damaged.add(member)
+        self.check(store._use == use, 12, f"use is {store._use}, the records come to {use}")
+        self.check(store._listed == listed, 12, "the index is not that of the records")
+        self.check(store._thin == thin, 12, "thin is not that of the records")
+        self.check(store._damaged == damaged, 12, "damaged is not that of the records")

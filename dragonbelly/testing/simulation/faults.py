@@ -34,6 +34,7 @@ class Faults:
             "store connection cut": self._cut_store,
             "store down": self._store_down,
             "store rolled back": self._roll_back,
+            "store out of memory": self._fill_store,
             "server fault": self._server,
             "server fault again": self._server,
             "bits rot": self._rot,
@@ -111,6 +112,12 @@ class Faults:
     def _store_down(self) -> None:
         self._world.count("store down")
         self._world.restart_store(self._world.delay(20.0))
+
+    def _fill_store(self) -> None:
+        self._world.count("store out of memory")
+        self._world.note("the store refuses writes")
+        self._world.store_full = True
+        self._for_a_while(20.0, lambda: setattr(self._world, "store_full", False))
 
     def _roll_back(self) -> None:
         if self._world.store.can_undo:

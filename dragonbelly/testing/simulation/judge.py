@@ -45,6 +45,8 @@ class Upload:
     sha256: bytes | None = None
     create_only: bool = False
     if_match: str | None = None
+    #: The client says at the end that it sent another size than it did.
+    misclaimed: bool = False
     #: The client was told that it will never be the file.
     over: bool = False
     over_at: float = 0.0

@@ -39,6 +39,10 @@ CRASH_BEFORE, CRASH_AFTER, LOST_REQUEST, LOST_REPLY, SLOW = (
 )
 
 
+#: What a store that is out of memory refuses.
+WRITES = ("commit", "claim", "settle", "hasten", "set_meta", "set_operator_state", "confirm")
+
+
 class _Reply:
     """What a caller waits for; ``Deferred.cancel`` and a broken connection end the wait."""
 
@@ -110,7 +114,8 @@ class StoreWire:
             return self._clock.never()
         call = getattr(world.store, name)
         view = process.daemon.cluster.view if name == "commit" else {}
-        if not fate and not self._waiting and world.at_once():
+        refused = world.store_full and name in WRITES
+        if not fate and not self._waiting and not refused and world.at_once():
             world.store.view = view
             return call(*arguments)  # type: ignore[no-any-return]
         reply = _Reply(self._clock)
@@ -120,6 +125,9 @@ class StoreWire:
         run = self._run
 
         def perform() -> None:
+            if world.store_full and name in WRITES:
+                answered(Failure(StateUnavailable(f"{name}: OOM")))
+                return
             if fate == LOST_REQUEST or world.store_down or world.store.run != run:
                 self.break_off(world.delay(2.0))
                 return

@@ -9,9 +9,7 @@ moment when that happens.
 
 from __future__ import annotations
 
-from dragonbelly.model import Path, Use
 from dragonbelly.replication.epoch import SLACK
-from dragonbelly.state import accounts
 from dragonbelly.testing.simulation.commits import Commits
 from dragonbelly.testing.simulation.readers import Readers
 from dragonbelly.testing.simulation.removals import Removals
@@ -34,23 +32,3 @@ class Oracle(Commits, Removals, Readers):
         for upload in self.uploads.values():
             upload.over = upload.over and upload.over_at < since
             upload.forgettable = upload.forgettable or upload.began >= since - SLACK
-
-    def books(self) -> None:
-        """Invariant 12: what is kept beside the records follows from them exactly."""
-        store = self.world.store
-        use: dict[str, Use] = {}
-        listed, thin, damaged = set(), {}, set()
-        for member in store.records:
-            record = self.world.record(Path.of_member(member))
-            assert record is not None
-            use = accounts.add(use, accounts.footprint(record))
-            if record.live is not None:
-                listed.add(member)
-            if record.thin_since is not None:
-                thin[member] = record.thin_since
-            if record.damaged:
-                damaged.add(member)
-        self.check(store._use == use, 12, f"use is {store._use}, the records come to {use}")
-        self.check(store._listed == listed, 12, "the index is not that of the records")
-        self.check(store._thin == thin, 12, "thin is not that of the records")
-        self.check(store._damaged == damaged, 12, "damaged is not that of the records")

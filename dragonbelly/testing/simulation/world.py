@@ -165,6 +165,8 @@ class World:
         self._decoded: dict[bytes, Record | None] = {}
         self._died: dict[str, float] = {}
         self.store_down = False
+        #: Whether it refuses to write anything.
+        self.store_full = False
         #: The one that is to be emptied at the end, where the others have room for three copies.
         spare = len(set(hosts)) == servers > 3
         self.drained = random.choice(self.names) if spare and random.random() < 0.4 else None
@@ -236,7 +238,7 @@ class World:
     def _heal(self) -> None:
         self.note("all faults end")
         self._faults.on = False
-        self.store_down = False
+        self.store_down = self.store_full = False
         for server in self.servers.values():
             server.mode = ""
             server.mount()
