@@ -22,6 +22,9 @@ from tests.builders import DATA, NOW, PATH, configuration, done, vid
 R, V = ReplicaState, VersionState
 ALIVE, READONLY, DRAIN, DOWN, DEAD = BackendState
 
+#: Announced: what the bytes are.
+KNOWN = {"sha256": sha256(DATA).digest()}
+
 #: Until a superseded version is gone, and what leaves: the grace, and a little.
 GRACE = 125
 
@@ -516,10 +519,13 @@ def test_also_when_its_server_was_away_for_long(make_world):
     assert second.name in world.held()
 
 
-@pytest.mark.parametrize("there", [None, b"short", bytes(len(DATA))])
-def test_a_copy_that_is_not_there_is_none(make_world, there):
+@pytest.mark.parametrize(
+    ("there", "announced"),
+    [(None, {}), (b"short", {}), (None, KNOWN), (b"short", KNOWN), (bytes(len(DATA)), KNOWN)],
+)
+def test_a_copy_that_is_not_there_is_none(make_world, there, announced):
     world = make_world("ab").start()
-    first, second = half_copied(world, stored=False, sha256=sha256(DATA).digest())
+    first, second = half_copied(world, stored=False, **announced)
     before = world.live().replica(second.name)
     if there is not None:
         second.objects[world.key(world.live(), second.name)] = there
