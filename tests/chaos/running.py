@@ -117,9 +117,15 @@ def run(
     all has to come to rest.  ``sabotage`` is called when the clients have ended: to see that it is found.
     """
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
-    keep = True
+    keep = False
+
+    def tidy(kind: type[BaseException] | None, *_: object) -> None:
+        # Evidence is kept when something is wrong, here as well; not when somebody pressed Ctrl-C.
+        if not keep and not (kind is not None and issubclass(kind, Exception)):
+            shutil.rmtree(directory, ignore_errors=True)
+
     with ExitStack() as stack:
-        stack.callback(lambda: None if keep else shutil.rmtree(directory, ignore_errors=True))
+        stack.push(tidy)
         journal = Journal(directory / "journal")
         stack.callback(journal.close)
         site = stack.enter_context(ChaosSite(appendfsync, package))
