@@ -27,10 +27,8 @@ from dragonbelly.replication.copy import Relay
 from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Seen, Verifier
-from dragonbelly.state.boundary import fires
 from dragonbelly.state.cache import RecentRecords
 from dragonbelly.state.memory import MemoryStore
-from dragonbelly.web.admin import Admin
 
 R, V = ReplicaState, VersionState
 
@@ -301,27 +299,3 @@ def _(patch: MonkeyPatch) -> None:
         return None
 
     patch.setattr(Audit, "work", idle)
-
-
-@without("what was dead is written off before it is alive")
-def _(patch: MonkeyPatch) -> None:
-    backend = Admin._backend
-
-    async def at_once(self: Admin, question: Any, name: str) -> Any:
-        use = self._store.use
-
-        class Blind:
-            def __getattr__(inner, attribute: str) -> Any:
-                return getattr(store, attribute)
-
-            @fires
-            async def use(inner) -> Any:
-                return {n: replace(u, objects=0) for n, u in (await use()).items()}
-
-        store, self._store = self._store, Blind()  # type: ignore[assignment]
-        try:
-            return await backend(self, question, name)
-        finally:
-            self._store = store
-
-    patch.setattr(Admin, "_backend", at_once)
