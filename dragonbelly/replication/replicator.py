@@ -67,6 +67,7 @@ class Visit:
         self.path = path
         self.run = run
         self.futile: set[Step] = set()
+        self.copying: set[tuple[Path, str, str, int]] = set()
         self.avoid: frozenset[str] = frozenset()
 
     def fail(self, step: Step, backend: str | None = None) -> None:
@@ -176,12 +177,20 @@ class Replicator(TickingService):
     async def reconcile(self, path: Path, snapshot: Snapshot) -> float | None:
         """Do what the plan says until nothing more can be done now; when to look again, in s (None: never)."""
         visit = Visit(path, self._store.run)
-        events: list[Event] = []
+        try:
+            return await self._go_on(visit, snapshot)
+        finally:
+            self._copying -= visit.copying
+
+    async def _go_on(self, visit: Visit, snapshot: Snapshot) -> float | None:
+        path, events = visit.path, list[Event]()
         for _ in range(ROUNDS):
             if self._store.run != visit.run:
                 # What was seen and done may be of a record that another server never had.
                 raise StateUnavailable("another server answers than when the visit began")
             snapshot, plan = await self._ledger.happened(path, snapshot, events, avoid=visit.avoid)
+            self._copying -= visit.copying
+            visit.copying.clear()
             steps = [step for step in plan.steps if step not in visit.futile]
             if not steps:
                 return await self._leave(path, snapshot, plan)
@@ -227,18 +236,18 @@ class Replicator(TickingService):
         return self._hands[backend].run(begin)
 
     def _copy_once(self, visit: Visit, version: Version, step: Copy) -> Deferred[Sequence[Event]]:
-        """A path may come again while a long copy is made: that visit leaves the copy to this one."""
+        """
+        A path may come again while a long copy is made: that visit leaves the copy to this one, until the
+        record says what came of it.  Else one that was seen to be good could be written over before it is
+        called so.
+        """
         copying = (visit.path, step.id, step.backend, step.generation)
         if copying in self._copying:
             visit.fail(step)
             return succeed(())
         self._copying.add(copying)
-
-        def over(result: Any) -> Any:
-            self._copying.discard(copying)
-            return result
-
-        return self._at(step.backend, lambda: self._copy(visit, version, step)).addBoth(over)
+        visit.copying.add(copying)
+        return self._at(step.backend, lambda: self._copy(visit, version, step))
 
     def _stumbled(self, failure: Failure, visit: Visit, step: Step) -> Sequence[Event]:
         """What nobody expected, a plugin's bug for one, ends that step alone: the others may have got on."""

@@ -1081,6 +1081,25 @@ def test_a_late_look_at_a_replica_that_was_replaced_since(make_world):
     assert world.live() == before
 
 
+def test_a_copy_that_is_made_is_not_made_again_while_another_takes_long(make_world):
+    """Else what was seen to be good is written over before the record says so.  Found by the simulation."""
+    world = make_world("abc", copies=3).start()
+    version = world.put()
+    first = version.replicas[0].backend
+    quick, slow = (backend for name, backend in sorted(world.backends.items()) if name != first)
+    slow.hold("write")
+    world.advance(3)
+    assert len(quick.asked("write")) == 1
+    for _ in range(3):
+        done(world.store.hasten([PATH]))
+        world.advance(3)
+    assert len(quick.asked("write")) == 1
+    slow.release("write")
+    world.advance(5)
+    whole(world, copies=3)
+    assert len(quick.asked("write")) == len(slow.asked("write")) == 1
+
+
 def test_a_copy_that_ends_when_nobody_waits_for_it_any_more(world):
     """Its place was given up meanwhile: the record stays gone, and the object is the audit's to remove."""
     version = world.put(b"old")
