@@ -134,7 +134,7 @@ class Daemon(MultiService):
         self.store = store
         self.cluster = Cluster(_members(config, reactor))
         rules = Rules(config, config.make_policies(), self._unknown_policy)
-        epoch = Epoch(store, reactor)
+        epoch = Epoch(store, reactor, config.delete.grace)
         self.ledger = Ledger(store, epoch, self.cluster, rules, config, reactor, self._make_id)
         self.ledger.on_event = self._committed
         every = config.health.every

@@ -317,7 +317,7 @@ class Daemon:
         self.cluster = Cluster(
             Member(made[n], BackendView(n, s.host, s.zone, s.weight)) for n, s in config.backends.items()
         )
-        epoch = Epoch(store, clock)
+        epoch = Epoch(store, clock, config.delete.grace)
         rules = Rules(config, config.make_policies())
         self.ledger = Ledger(store, epoch, self.cluster, rules, config, clock, world.make_id)
         self.states = OperatorStates(store, self.cluster, clock)

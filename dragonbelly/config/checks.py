@@ -21,11 +21,7 @@ _HOST = re.compile(r"\*|[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
 _TYPE_GLOB = re.compile(r"\*|[^/;\s]+/[^/;\s]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
-#: Seconds for which a Redis that was restarted may have forgotten what happened (``replication.epoch``).
-FORGETFUL = 60
-
 _STALE = "while Redis is away, readers may be sent to what was removed"
-_FORGETFUL = "after a restart of Redis what was deleted shortly before may come back"
 
 
 def check(config: Config, reader: Reader) -> None:
@@ -56,8 +52,6 @@ def doubts(config: Config) -> list[str]:
     grace, stale = config.delete.grace, config.state.stale
     if grace < stale:
         lines.append(f"delete.grace: {grace:g} s is less than state.stale, {stale:g} s: {_STALE}")
-    if grace < FORGETFUL:
-        lines.append(f"delete.grace: {grace:g} s is less than {FORGETFUL} s: {_FORGETFUL}")
     return lines
 
 

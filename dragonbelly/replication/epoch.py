@@ -17,16 +17,21 @@ from dragonbelly.interfaces import IClock, IStateStore
 RUN, BEAT, SKIPPED = "epoch.run", "epoch.beat", "epoch.skipped"
 
 #: Seconds by which the clocks of two daemons may differ, with all that lies between the making of an id and its
-#: commit.
+#: commit: at most.
 SLACK = 60
 
 
 class Epoch:
-    """``agreed`` is the gate; it is closed until the first ``look``."""
+    """
+    ``agreed`` is the gate; it is closed until the first ``look``.  ``grace`` is how long objects are kept that
+    are not needed, in s: what was made longer before the last beat may have been removed for good by then, and
+    bytes of it that came late are no forgotten file.
+    """
 
-    def __init__(self, store: IStateStore, clock: IClock) -> None:
+    def __init__(self, store: IStateStore, clock: IClock, grace: float) -> None:
         self._store = store
         self._clock = clock
+        self._slack = int(min(SLACK, grace))
         self._run = ""
 
     @property
@@ -63,4 +68,4 @@ class Epoch:
     async def since(self) -> int | None:
         """From when on versions may have been forgotten, unix s; None: nobody ever said that all is well."""
         beat = await self._store.meta(BEAT)
-        return None if beat is None else int(beat) - SLACK
+        return None if beat is None else int(beat) - self._slack

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import fail
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, StateUnavailable
-from dragonbelly.keys import storage_key
+from dragonbelly.keys import key_of, storage_key
 from dragonbelly.lifecycle import Doubted
 from dragonbelly.model import BackendState, Path
 from dragonbelly.replication import compare, objects
@@ -323,6 +323,23 @@ class TestForgotten:
         key = storage_key(PATH, world.make_id(world.now - SLACK - 10))
         world.advance(3)
         world.backends["a"].objects[key] = DATA
+        world.store.run = "2"
+        world.advance(5)
+        assert agreed(world)
+        assert world.record() is None
+
+    def test_what_may_have_been_removed_for_good_is_not_taken_for_forgotten(self, make_world):
+        """With a grace shorter than the slack: a late copy of a deleted file would bring the file back."""
+        world = make_world(grace="10s")
+        world.start()
+        world.advance(3)
+        version = world.file()
+        held = version.in_state(R.GOOD)[0].backend
+        key = key_of(PATH, version, version.in_state(R.GOOD)[0])
+        world.delete()
+        world.advance(25)
+        assert world.record() is None
+        world.backends[held].objects[key] = DATA
         world.store.run = "2"
         world.advance(5)
         assert agreed(world)
