@@ -180,7 +180,8 @@ class _Client:
                 holders = self._all.site.holders(path)
             except OSError:
                 holders = []  # Redis is away
-            excuse = outages.obstacles(self._all.site.daemons, holders, began, ended)
+            tried = [self._all.site.store_of(url) for url in error.tried]
+            excuse = outages.obstacles(self._all.site.daemons, holders, began, ended, tried)
             self._all.journal.write("GET failed", path=path, began=began, causes=error.causes, excuse=excuse)
             if excuse is not None:
                 self._count(counts.excused, excuse)

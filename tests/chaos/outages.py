@@ -69,11 +69,16 @@ class Outages:
             return [o for o in self._outages if o.part in wanted and o.since <= until and o.until >= since]
 
     def obstacles(
-        self, daemons: Iterable[str], holders: Iterable[str], began: float, ended: float
+        self,
+        daemons: Iterable[str],
+        holders: Iterable[str],
+        began: float,
+        ended: float,
+        tried: Iterable[str] = (),
     ) -> str | None:
         """
         Why a GET between these times may have failed, None if it may not.  ``holders`` are the storage servers
-        with a good copy.
+        with a good copy when it had failed, ``tried`` those that it was sent to: they had one when it began.
         """
         since = began - NOTICE
         holders = list(holders)
@@ -95,7 +100,7 @@ class Outages:
             self.of([name, *(f"{daemon}>{name}" for daemon in daemons)], ended - TRUST, ended)
             for name in standing
         )
-        for name in holders:
+        for name in {*holders, *tried}:
             out = self.of((name,), since, ended)
             if out and (doubted or any(o.since >= since for o in out)):
                 in_the_way += 1

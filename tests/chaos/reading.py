@@ -21,11 +21,12 @@ class Got(NamedTuple):
 
 
 class Failed(Exception):
-    """Both tries failed; ``causes`` say at which server, and how."""
+    """Both tries failed; ``causes`` say how, ``tried`` are the URLs of copies that were tried."""
 
-    def __init__(self, causes: list[str]) -> None:
+    def __init__(self, causes: list[str], tried: list[str]) -> None:
         super().__init__(", then ".join(causes))
         self.causes = causes
+        self.tried = tried
 
 
 def get(
@@ -44,6 +45,7 @@ def get(
     asked: list[str] = []
     left = list(urls)
     places: list[str] = []
+    tried: list[str] = []
     since = 0.0
     for _ in range(2):
         if not places:
@@ -56,6 +58,7 @@ def get(
                 continue
             time.sleep(pause)
         place = places.pop(0)
+        tried.append(place)
         try:
             reply = call("GET", place)
         except NoAnswer as error:
@@ -68,7 +71,7 @@ def get(
         if reply.status == 404:
             on_gone(asked[-1], path, since, place)
         places = []
-    raise Failed(causes)
+    raise Failed(causes, tried)
 
 
 def _ask(left: list[tuple[str, str]], path: str, asked: list[str], causes: list[str]) -> list[str]:

@@ -71,14 +71,10 @@ def schedule(
     whether there is a store to fill; ``pace``: how many times as fast they come.
 
     ``late``: stores are also stopped for so long that what they take in when they go on comes after the end of
-    its upload.  Redis is not killed then: of the last minute (``epoch.SLACK``) a daemon cannot tell what came
-    too late from what a restarted Redis has forgotten, and keeps it.  A real site's grace is longer than that
-    minute, this one's is not.
+    its upload.
     """
     random = Random(f"schedule {seed}")
     kinds = [kind for kind in (*_KINDS, *(_LATE if late else ())) if fill or kind[1] != "fill"]
-    if late:
-        kinds = [kind for kind in kinds if kind[1:3] != ("kill", ("redis",))]
     weights = [kind[0] for kind in kinds]
     faults: list[Fault] = []
     now = random.uniform(0.5, 1.5)

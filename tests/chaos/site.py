@@ -149,6 +149,10 @@ class ChaosSite:
             return []
         return [r.backend for r in record.live.in_state(ReplicaState.GOOD, ReplicaState.LEAVING)]
 
+    def store_of(self, url: str) -> str:
+        """Which store a URL points to."""
+        return next(name for name, store in self.stores.items() if url.startswith(store.url + "/"))
+
     def disk(self) -> dict[str, set[str]]:
         """The keys of the objects that are there, by store."""
         return {name: objects(store.root) for name, store in self.stores.items()}

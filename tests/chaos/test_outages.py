@@ -53,6 +53,13 @@ def test_what_excuses_a_get(outages: tuple[Outage, ...], expected: str | None) -
     assert (found is None) if expected is None else (found is not None and found.startswith(expected)), found
 
 
+def test_a_server_that_it_was_sent_to_had_a_copy_then() -> None:
+    made = Outages()
+    made._outages += [Outage("one", NOW), Outage("daemon1", NOW)]
+    assert made.obstacles(DAEMONS, ["two"], 100.0, 101.0) is None
+    assert made.obstacles(DAEMONS, ["two"], 100.0, 101.0, ["one"]) is not None
+
+
 def test_an_outage_has_an_end() -> None:
     outages = Outages()
     outage = outages.begin("one")
