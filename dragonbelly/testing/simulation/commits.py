@@ -52,7 +52,9 @@ class Commits(Judge):
                 self._appeared(path, file, version, versions)
             elif version is not old[version.id]:
                 self._moved(path, was or Record(), now or Record(), old[version.id], version, view)
-        file.gone.update(id for id in old if all(v.id != id for v in versions))
+        for id in sorted(old.keys() - {v.id for v in versions}):
+            file.gone.add(id)
+            self._vanished(path, file, old[id])
         live = [v for v in versions if v.state is V.LIVE]
         self.check(len(live) <= 1, 7, f"{path.name} has {len(live)} live versions")
         for version in versions:
@@ -84,6 +86,16 @@ class Commits(Judge):
             older = versions[len(newer) + 1 :]
             above = self.uploads[newer[-1].id].order
             upload.order = (above + (self.uploads[older[0].id].order if older else above - 1)) / 2
+
+    def _vanished(self, path: Path, file: File, version: Version) -> None:
+        """A version that was live a moment ago and is gone was ended, and nothing was left of it anywhere."""
+        if version.state is not V.LIVE:
+            return
+        self.uploads[version.id].ended = True
+        self.check(bool(file.ends), 1, f"version {version.id} of {path.name} was live, and is gone")
+        at = [r.backend for r in version.replicas]
+        dead = all(self.world.was_dead(backend) for backend in at)
+        self.check(dead, 1, f"version {version.id} of {path.name} is forgotten and was on {at}")
 
     def _moved(
         self, path: Path, was: Record, now: Record, old: Version, new: Version, view: ClusterView
