@@ -92,7 +92,8 @@ class Commits(Judge):
         if version.state is not V.LIVE:
             return
         self.uploads[version.id].ended = True
-        self.check(bool(file.ends), 1, f"version {version.id} of {path.name} was live, and is gone")
+        ended = bool(file.ends) or self.has_successor(version.id)
+        self.check(ended, 1, f"version {version.id} of {path.name} was live, and is gone")
         at = [r.backend for r in version.replicas]
         dead = all(self.world.was_dead(backend) for backend in at)
         self.check(dead, 1, f"version {version.id} of {path.name} is forgotten and was on {at}")

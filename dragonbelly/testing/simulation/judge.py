@@ -125,6 +125,11 @@ class Judge:
             if r.state is not R.CONDEMNED
         )
 
+    def has_successor(self, id: str) -> bool:
+        """Whether another version of the path took its place."""
+        upload = self.uploads[id]
+        return any(u.lived and u.path == upload.path and u.order > upload.order for u in self.uploads.values())
+
     # --- what is owed
 
     def hosts(self, version: Version, view: ClusterView) -> set[str]:

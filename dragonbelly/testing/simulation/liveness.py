@@ -63,6 +63,19 @@ def unwell(world: World) -> str | None:
     return None
 
 
+def late(world: World, seconds: float) -> str | None:
+    """A file that has waited so long for copies that it could have."""
+    possible = len({server.host for name, server in world.servers.items() if name != world.drained})
+    for member in world.store.records:
+        record = world.record(Path.of_member(member))
+        if record is None or record.live is None or record.thin_since is None or record.damaged:
+            continue
+        waited = world.clock.rightNow - record.thin_since
+        if waited > seconds and world.owed(record.live) <= possible:
+            return f"{member} waits for copies for {waited:.0f} s"
+    return None
+
+
 def _not_whole(world: World, record: Record, live: Version) -> str | None:
     states = {replica.state for replica in live.replicas}
     if states != {ReplicaState.GOOD}:

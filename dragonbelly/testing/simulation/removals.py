@@ -48,17 +48,12 @@ class Removals(Judge):
         if version is None:
             floors = self.files[path].floors
             acknowledged = bool(floors) and floors[-1][2] == id and not self.uploads[id].ended
-            self.check(not acknowledged or self._has_successor(id), 1, f"{what}, which is the file")
+            self.check(not acknowledged or self.has_successor(id), 1, f"{what}, which is the file")
         elif version.state is V.LIVE and self.intact(server.name, key, id):
             others = [r for r in version.in_state(R.GOOD, R.LEAVING) if r.backend != server.name]
             rest = [r for r in others if self.excused(r.backend, key_of(path, version, r), id)]
             self.check(bool(rest), 4, f"{what}, the last copy")
         return None
-
-    def _has_successor(self, id: str) -> bool:
-        """Whether another version of the path took its place."""
-        upload = self.uploads[id]
-        return any(u.lived and u.path == upload.path and u.order > upload.order for u in self.uploads.values())
 
     def _needed(
         self,

@@ -32,7 +32,7 @@ from dragonbelly.testing.simulation.clients import Client
 from dragonbelly.testing.simulation.clock import Timeline
 from dragonbelly.testing.simulation.faults import Faults
 from dragonbelly.testing.simulation.judge import Upload
-from dragonbelly.testing.simulation.liveness import unwell
+from dragonbelly.testing.simulation.liveness import late, unwell
 from dragonbelly.testing.simulation.oracle import Oracle
 from dragonbelly.testing.simulation.process import Process
 from dragonbelly.testing.simulation.storage import StorageServer
@@ -48,6 +48,9 @@ BEGIN = 1_700_000_000.0
 
 #: Seconds of whose writes a store may lose some: what ``appendfsync everysec`` promises.
 EVERYSEC = 2.0
+
+#: Seconds within which a file has its copies when nothing is wrong.
+PROMPT = 40.0
 
 #: Seconds within which a healed world must be well.
 LIVENESS = 2400.0
@@ -193,6 +196,9 @@ class World:
         if later:
             # In a world that is well nobody looks at all files: what is queued must not get lost.
             self._play(later)
+            self._wait(PROMPT)
+            if (why := late(self, PROMPT)) is not None:
+                self.oracle.fail(0, f"in a world that is well {why}")
             self._come_to_rest()
 
     def _play(self, calls: int) -> None:
@@ -209,12 +215,15 @@ class World:
         while (why := unwell(self)) is not None:
             if self.clock.rightNow > deadline:
                 self.oracle.fail(0, f"{LIVENESS:g} s after all faults ended: {why}")
-            until = self.clock.rightNow + 20.0
-            while self.clock.rightNow < until:
-                self._step()
-                self._revive()
+            self._wait(20.0)
         self.oracle.books()
         self._judge()
+
+    def _wait(self, seconds: float) -> None:
+        until = self.clock.rightNow + seconds
+        while self.clock.rightNow < until:
+            self._step()
+            self._revive()
 
     def close(self) -> None:
         """The end: whatever is still under way is never heard of again."""
