@@ -16,7 +16,7 @@ from dragonbelly import lifecycle
 from dragonbelly.cluster import choose
 from dragonbelly.cluster.health import Health
 from dragonbelly.errors import BackendError, BackendUnavailable, NoSuchObject, StateUnavailable
-from dragonbelly.interfaces import Claim, Snapshot
+from dragonbelly.interfaces import Snapshot
 from dragonbelly.ledger import Ledger
 from dragonbelly.lifecycle import LAPSED, Abandoned, Condemned, Leaving, Verified
 from dragonbelly.model import ReplicaState, VersionState
@@ -56,17 +56,6 @@ def _(patch: MonkeyPatch) -> None:
         return commit(self, path, Snapshot(old.record, self.records.get(path.member, b"")), new, due)
 
     patch.setattr(MemoryStore, "commit", overwrite)
-
-
-@without("settle only what is still ours")
-def _(patch: MonkeyPatch) -> None:
-    settle = MemoryStore.settle
-
-    def anyhow(self: MemoryStore, claim: Claim, due: float | None) -> Any:
-        now = self._due.get(claim.path.member)
-        return settle(self, claim if now is None else Claim(claim.path, now.token), due)
-
-    patch.setattr(MemoryStore, "settle", anyhow)
 
 
 @without("a lost reply is looked up")
