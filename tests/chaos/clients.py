@@ -102,11 +102,13 @@ class Clients:
             self.report("client", "", "a client does not end")
 
     def report(self, kind: str, path: str, what: str) -> None:
-        try:
-            record: object = self.site.record(path) if path else None
-        except OSError as error:
-            record = error
-        evidence = f"record: {record}"
+        evidence = ""
+        if path:
+            try:
+                record = self.site.record(path)
+                evidence = f"record, due {self.site.due(path)}, now {int(time.time())}: {record}"
+            except OSError as error:
+                evidence = f"record: {error!r}"
         self.journal.write("problem", path=path, kind=kind, what=what)
         with self._lock:
             self.problems.append(Problem(kind, path, what, evidence))

@@ -164,3 +164,5 @@ def _unexpected(log: str) -> Iterable[str]:
 def _keep_logs(site: ChaosSite, directory: Path) -> None:
     for name, server in {"redis": site.redis, **site.stores, **site.daemons}.items():
         (directory / f"{name}.log").write_text(server.log())
+    for name, store in site.stores.items():
+        (directory / f"{name}.access.log").write_text("\n".join(store.requests()))

@@ -142,6 +142,12 @@ class ChaosSite:
         length, _, value = reply[1:].partition(b"\r\n")
         return None if length == b"-1" else decode(key, value[: int(length)])
 
+    def due(self, path: str) -> str:
+        """When the replicators look at it next, unix s, as Redis says it; a dash for never."""
+        key = FilePath("default", path)
+        reply = self.redis.command("ZSCORE", self._keys.due(self._keys.partition(key)), key.member)
+        return reply.decode(errors="replace").split("\r\n")[1] or "-"
+
     def holders(self, path: str) -> list[str]:
         """The stores that have a good copy of the live version by the record."""
         record = self.record(path)
