@@ -42,12 +42,15 @@ class Pulse:
         self._falls: list[float] = []
         self._successes = 0
         self._full_until = 0.0
+        self._refuses_until = 0.0
         self._failed_writes = 0
         self._short = False
         self._refused = False
 
     def failed(self, now: float) -> None:
         self._successes = 0
+        # Writes that failed with it are explained by that, and say nothing of its room.
+        self._failed_writes, self._refuses_until = 0, 0.0
         if self.observed is not Observed.UNREACHABLE:
             self.observed = Observed.UNREACHABLE
             self.away_since = now
@@ -60,16 +63,19 @@ class Pulse:
                 return
             self.away_since = None
         self._short = self._short or _is_full(space)
-        full = now < self._full_until or _is_full(space)
+        full = now < max(self._full_until, self._refuses_until) or _is_full(space)
         self.observed = Observed.FULL if full else Observed.UP
 
     def write(self, now: float, went_well: bool) -> bool:
         """How a write went; whether the backend is taken for full since this one."""
+        if self.observed is Observed.UNREACHABLE:
+            return False
         self._failed_writes = 0 if went_well else self._failed_writes + 1
         if self._failed_writes < WRITES:
             return False
         was = self.observed
-        self.full(now)
+        self._refuses_until = now + FULL_FOR
+        self._refuse()
         return was is Observed.UP
 
     def has_room_again(self, wrote: bool) -> bool:
@@ -85,8 +91,11 @@ class Pulse:
         return again
 
     def full(self, now: float) -> None:
-        self._refused = True
         self._full_until = now + FULL_FOR
+        self._refuse()
+
+    def _refuse(self) -> None:
+        self._refused = True
         if self.observed is Observed.UP:
             self.observed = Observed.FULL
 

@@ -193,7 +193,7 @@ class Replicator(TickingService):
             visit.copying.clear()
             steps = [step for step in plan.steps if step not in visit.futile]
             if not steps:
-                return await self._leave(path, snapshot, plan)
+                return await self._leave(visit, snapshot, plan)
             record = snapshot.record
             assert record is not None
             results = await together(
@@ -202,13 +202,14 @@ class Replicator(TickingService):
             events = [event for result in results for event in result]
         raise AssertionError(f"the plan of {path.member} does not end")
 
-    async def _leave(self, path: Path, snapshot: Snapshot, plan: Plan) -> float | None:
+    async def _leave(self, visit: Visit, snapshot: Snapshot, plan: Plan) -> float | None:
         undone = plan.waits or any(not isinstance(s, Verify) or s.final for s in plan.steps)
         if not undone:
             self._metrics.visits.labels("done").inc()
             return plan.due
         self._metrics.visits.labels("waits").inc()
-        snapshot, _ = await self._ledger.happened(path, snapshot, [Tried(self._ledger.now)])
+        tried = [Tried(self._ledger.now)]
+        snapshot, plan = await self._ledger.happened(visit.path, snapshot, tried, avoid=visit.avoid)
         tries = snapshot.record.tries if snapshot.record is not None else 1
         again = backoff.spread(backoff.delay(tries), self._random)
         return again if plan.due is None else min(again, plan.due)

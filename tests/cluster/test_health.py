@@ -103,6 +103,24 @@ def test_a_server_that_takes_no_writes_is_taken_for_full():
     assert pulse.observed is UP
 
 
+def test_writes_that_fail_because_it_is_away_say_nothing_of_its_room():
+    pulse = Pulse()
+    for _ in range(WRITES):
+        pulse.write(NOW, False)
+    pulse.failed(NOW)
+    for _ in range(WRITES):
+        assert not pulse.write(NOW, False)
+    for _ in range(pulse.needed):
+        pulse.succeeded(NOW + 1, ROOM)
+    assert pulse.observed is UP
+    # What it said itself stays said.
+    pulse.full(NOW + 1)
+    pulse.failed(NOW + 1)
+    for _ in range(pulse.needed):
+        pulse.succeeded(NOW + 2, ROOM)
+    assert pulse.observed is FULL
+
+
 def test_what_is_away_and_full_is_away():
     pulse = fallen(1)
     pulse.full(NOW)
