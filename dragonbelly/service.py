@@ -92,6 +92,8 @@ def make_daemon(reactor: Any, config: Config, name: str | None = None) -> Daemon
 
     :raises ConfigError: options of a backend or a policy contradict each other.
     """
+    for doubt in doubts(config):
+        Daemon._log.warn("{file}: {doubt}", file=config.filename, doubt=doubt)
     metrics = Metrics()
     store = RedisStore(
         reactor,
@@ -176,8 +178,6 @@ class Daemon(MultiService):
         self._opening: Deferred[None] | None = None
         #: Called when files can be served.
         self.on_open: Callable[[], None] = lambda: None
-        for doubt in doubts(config):
-            self._log.warn("{file}: {doubt}", file=config.filename, doubt=doubt)
 
     def startService(self) -> None:
         # The parts are not children yet: they start when the store answers.

@@ -8,7 +8,7 @@ spread over the hosts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -46,7 +46,7 @@ class CopiesPolicy:
         # What is held, as far as it counts: one copy for each place, the surest and best first.
         spread = _Spread(owed)
         counted = [cluster[name] for name in held if name in cluster and cluster[name].counts]
-        counted.sort(key=lambda b: (_doubt(b), best_first(b)))
+        _sort(counted, lambda b: (_doubt(b), best_first(b)))
         kept = [backend for level in self._levels for backend in spread.fill(level, counted)]
 
         room = [
@@ -61,13 +61,14 @@ class CopiesPolicy:
             # What is missing: copies that are under way, then new ones.
             awaited = [cluster[name] for name in pending - demand.avoid if name in cluster]
             awaited = [b for b in awaited if b.takes or (b.patient and b.state is BackendState.ALIVE)]
-            awaited.sort(key=lambda b: (not b.takes, best_first(b)))
+            _sort(awaited, lambda b: (not b.takes, best_first(b)))
             absent = {cluster[name].host for name in held if name in cluster and _is_away(cluster[name])}
             closed = held | pending | demand.avoid
-            candidates = [b for b in cluster.values() if b.takes and b.name not in closed]
-            candidates = [b for b in candidates if has_room(b, demand.size)]
+            candidates = [
+                b for b in cluster.values() if b.name not in closed and b.takes and has_room(b, demand.size)
+            ]
             # A host whose other backend is away with a copy would hold two when that one is back: last choice.
-            candidates.sort(key=lambda b: (b.host in absent, best_first(b)))
+            _sort(candidates, lambda b: (b.host in absent, best_first(b)))
             for level in self._levels:
                 kept += spread.fill(level, awaited)
                 add += spread.fill(level, candidates)
@@ -120,6 +121,12 @@ class _Spread:
                 self._taken["host"].add(backend.host)
                 self._taken["zone"].add(backend.zone)
         return chosen
+
+
+def _sort(backends: list[BackendView], key: Callable[[BackendView], tuple[object, ...]]) -> None:
+    """A score is a digest; what stands alone needs none."""
+    if len(backends) > 1:
+        backends.sort(key=key)
 
 
 def _stays(backend: BackendView) -> bool:

@@ -8,6 +8,7 @@ weight; when one comes or goes, only what it wins or held moves.  Source: Schind
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from math import ceil, log
 
@@ -23,10 +24,15 @@ RESERVE = 0.01
 
 def score(seed: str, backend: BackendView) -> float:
     """How well the backend suits the version ``seed``: a positive number, higher is better."""
-    digest = blake2b(f"{seed}\0{backend.name}".encode(), digest_size=8).digest()
+    return backend.weight * _free_part(backend) * _chance(seed, backend.name)
+
+
+@lru_cache(maxsize=4096)
+def _chance(seed: str, name: str) -> float:
+    """The same positive number for the two every time, on all daemons."""
+    digest = blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
     # 52 bits and a half: never 0 and never 1, for which there is no score.
-    chance = ((int.from_bytes(digest) >> 12) + 0.5) / 2**52
-    return -backend.weight * _free_part(backend) / log(chance)
+    return -1 / log(((int.from_bytes(digest) >> 12) + 0.5) / 2**52)
 
 
 def has_room(backend: BackendView, size: int | None) -> bool:

@@ -38,6 +38,8 @@ class Sweeper(TickingService):
         self._compared = False
         self._requests = 0
         self._wakes = 0
+        #: The last one that was done, in which run of the store: an older one may want the same number again.
+        self._done: tuple[str, str | None] | None = None
 
     def request(self) -> None:
         """Have all records looked at; remembered until the store knows it."""
@@ -58,8 +60,13 @@ class Sweeper(TickingService):
         if requests := self._requests:
             await self._want()
             self._requests -= requests
-        wanted = await self._store.meta(WANTED)
-        if wanted == await self._store.meta(DONE) or not await self._may_sweep():
+        run, wanted = self._store.run, await self._store.meta(WANTED)
+        if (run, wanted) == self._done:
+            return
+        if wanted == await self._store.meta(DONE):
+            self._done = (run, wanted)
+            return
+        if not await self._may_sweep():
             return
         if await self._turn.take():
             self._log.info("looking at all files: what is asked of them, or the backends, changed")

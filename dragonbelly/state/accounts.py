@@ -8,6 +8,7 @@ records; a store is handed ready-made differences and adds them in the same step
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +21,8 @@ from dragonbelly.model import Path, Record, ReplicaState, Use, VersionState
 ABSENT = b""
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Record)
+#: Records that were read lately: they are immutable, and a file that is asked for again rarely has changed.
+_decode = lru_cache(maxsize=1024)(msgspec.msgpack.Decoder(Record).decode)
 
 
 def encode(record: Record | None) -> bytes:
@@ -35,7 +37,7 @@ def decode(path: Path, value: bytes) -> Record | None:
     if not value:
         return None
     try:
-        return _decoder.decode(value)
+        return _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRecord(f"the record of {path.member!r} cannot be decoded: {error}") from error
 
@@ -52,7 +54,8 @@ def footprint(record: Record | None) -> dict[str, Use]:
     Every replica that is not lost is an object there; its bytes count unless it is missing yet.  Of an upload
     that came to nothing, nothing counts: what may be left of it is nobody's file.
     """
-    use: dict[str, Use] = {}
+    objects: dict[str, int] = {}
+    bytes: dict[str, int] = {}
     for version in record.versions if record else ():
         if version.state is VersionState.ABANDONED:
             continue
@@ -60,8 +63,9 @@ def footprint(record: Record | None) -> dict[str, Use]:
             if replica.state is ReplicaState.LOST:
                 continue
             size = 0 if replica.state is ReplicaState.MISSING else version.size or 0
-            use = add(use, {replica.backend: Use(size, 1)})
-    return use
+            objects[replica.backend] = objects.get(replica.backend, 0) + 1
+            bytes[replica.backend] = bytes.get(replica.backend, 0) + size
+    return {backend: Use(bytes[backend], objects[backend]) for backend in objects}
 
 
 def add(use: Mapping[str, Use], other: Mapping[str, Use], sign: int = 1) -> dict[str, Use]:

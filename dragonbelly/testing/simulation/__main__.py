@@ -71,7 +71,7 @@ def _many(seeds: range, calls: int, policy: str, keep_going: bool) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Outcome] = []
     began, cpu = time.monotonic(), time.process_time()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:
         task = progress.add_task("seeds", total=len(seeds))
         for outcome in simulate_all(seeds, calls, policy):
             played.append(outcome)

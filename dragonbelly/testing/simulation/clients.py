@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from hashlib import sha256
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,11 +35,11 @@ class Client:
 
     async def _run(self) -> None:
         world = self._world
-        weights = [weight for weight, _ in _CALLS]
-        calls = [call for _, call in _CALLS]
+        weights = list(accumulate([world.reads, *(weight for weight, _ in _CALLS)]))
+        calls = [Client.get, *(call for _, call in _CALLS)]
         while self._left > 0:
             await world.sleep(world.random.expovariate(1 / world.pause))
-            await world.random.choices(calls, weights)[0](self)
+            await world.random.choices(calls, cum_weights=weights)[0](self)
 
     # --- how it asks
 
@@ -204,7 +205,7 @@ class Client:
                 return False
             if fate < 0.16:
                 world.count("upload late")
-                world.clock.callLater(world.delay(150.0), self._arrive, name, key, data, upload)
+                world.clock.callLater(world.delay(80.0), self._arrive, name, key, data, upload)
                 return False
             if fate < 0.2:
                 world.count("upload sent twice")
@@ -257,7 +258,6 @@ def _shown(answer: Answer | None) -> str:
 
 
 _CALLS = (
-    (56, Client.get),
     (8, Client.show),
     (3, Client.list_some),
     (15, Client.put),

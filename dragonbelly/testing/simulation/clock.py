@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
-from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,51 +13,36 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 
-class Timeline(Clock):
-    """``task.Clock``, whose calls are kept in order as they come: sorting them at each takes longer."""
-
-    def callLater(
-        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
-    ) -> DelayedCall:
-        call = DelayedCall(
-            self.rightNow + delay,
-            callable,
-            args,
-            kw,
-            self.calls.remove,
-            lambda _: super(Timeline, self)._sortCalls(),
-        )
-        call.seconds = self.seconds
-        insort(self.calls, call, key=DelayedCall.getTime)
-        return call
-
-    def _sortCalls(self) -> None:
-        """They are in order."""
-
-    def step(self) -> None:
-        """Let the next thing happen."""
-        call = self.calls.pop(0)
-        self.rightNow = max(self.rightNow, call.getTime())
-        call.called = 1
-        call.func(*call.args, **call.kw)
-
-
 @implementer(IDelayedCall)
 class Alarm:
-    """A call that a process asked for: it comes late if the process is stopped, and never once it is dead."""
+    """
+    A call that somebody asked for.  One that a process asked for comes late if that is stopped, and never once
+    it is dead.
+    """
 
-    __slots__ = ("_call", "_state", "_timer")
+    __slots__ = ("_args", "_call", "_clock", "_kw", "_state", "process", "time")
 
-    def __init__(self, timer: Any, call: Callable[[], object]) -> None:
-        self._timer = timer
+    def __init__(
+        self,
+        clock: Timeline,
+        process: ProcessClock | None,
+        call: Callable[..., object],
+        args: tuple[object, ...],
+        kw: dict[str, object],
+    ) -> None:
+        self._clock = clock
+        self.process = process
+        self.time = 0.0
         self._call = call
+        self._args = args
+        self._kw = kw
         self._state = ""
 
     def ring(self) -> None:
         """Its time has come, and the process runs."""
         if not self._state:
             self._state = "called"
-            self._call()
+            self._call(*self._args, **self._kw)
 
     def cancel(self) -> None:
         if self._state == "called":
@@ -66,20 +50,64 @@ class Alarm:
         if self._state:
             raise AlreadyCancelled
         self._state = "cancelled"
-        if self._timer.active():
-            self._timer.cancel()
 
     def active(self) -> bool:
         return not self._state
 
     def getTime(self) -> float:
-        return float(self._timer.getTime())
+        return self.time
 
     def reset(self, secondsFromNow: float) -> None:
-        self._timer.reset(secondsFromNow)
+        self._clock.add(self, self._clock.rightNow + secondsFromNow)
 
     def delay(self, secondsLater: float) -> None:
-        self._timer.delay(secondsLater)
+        self._clock.add(self, self.time + secondsLater)
+
+
+class Timeline(Clock):
+    """``task.Clock``, whose calls are kept in a heap: sorting them at each takes longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._added = 0
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Alarm:
+        return self.call_in(None, delay, callable, args, kw)
+
+    def call_in(
+        self,
+        process: ProcessClock | None,
+        delay: float,
+        call: Callable[..., object],
+        args: tuple[object, ...],
+        kw: dict[str, object],
+    ) -> Alarm:
+        alarm = Alarm(self, process, call, args, kw)
+        self.add(alarm, self.rightNow + delay)
+        return alarm
+
+    def add(self, alarm: Alarm, time: float) -> None:
+        alarm.time = time
+        self._added += 1
+        heappush(self._heap, (time, self._added, alarm))
+
+    @property
+    def waiting(self) -> int:
+        """How many are still to come."""
+        return sum(alarm.active() and alarm.time == time for time, _, alarm in self._heap)
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        time, _, alarm = heappop(self._heap)
+        while alarm._state or alarm.time != time:  # cancelled, or to come at another time
+            time, _, alarm = heappop(self._heap)
+        if time > self.rightNow:
+            self.rightNow = time
+        if alarm.process is None:
+            alarm.ring()
+        else:
+            alarm.process.deliver(alarm.ring)
 
 
 @implementer(IReactorTime)
@@ -89,7 +117,7 @@ class ProcessClock:
     comes is kept for later; when ``dead`` nothing comes any more: ``never`` is what it waits for.
     """
 
-    def __init__(self, clock: Clock, skew: float = 0.0) -> None:
+    def __init__(self, clock: Timeline, skew: float = 0.0) -> None:
         self._clock = clock
         self.skew = skew
         self.dead = False
@@ -100,9 +128,7 @@ class ProcessClock:
         return float(self._clock.rightNow) + self.skew
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> Alarm:
-        alarm = Alarm(None, lambda: callable(*args, **kw))
-        alarm._timer = self._clock.callLater(max(0.0, delay), self.deliver, alarm.ring)
-        return alarm
+        return self._clock.call_in(self, max(0.0, delay), callable, args, kw)
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         return []

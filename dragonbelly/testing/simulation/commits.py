@@ -76,6 +76,7 @@ class Commits(Judge):
             self.uploads[version.id].began = self.now
         elif (upload := self.uploads[version.id]).order:
             # The store had forgotten it, and what was announced with it.
+            upload.revived = self.now
             upload.size = upload.sha256 = upload.if_match = None
             upload.create_only = False
         upload, newer = self.uploads[version.id], versions[: versions.index(version)]

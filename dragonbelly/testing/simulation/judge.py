@@ -53,6 +53,8 @@ class Upload:
     #: When the store knew it first, and whether it is so young that the store may have forgotten it since.
     began: float = 0.0
     forgettable: bool = False
+    #: When the store took it in again, having forgotten it: what was deleted before may come back by that.
+    revived: float = 0.0
     #: It was live with all the copies that it could have.
     satisfied: bool = False
     lived: bool = False

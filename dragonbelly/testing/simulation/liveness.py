@@ -99,6 +99,6 @@ def _busy(world: World) -> str | None:
             return f"{process.name} works on {len(replicator._visits)} paths"
         if len(process.store._waiting) > CALLS:
             return f"{process.name} waits for {len(process.store._waiting)} answers of the store"
-    if len(world.clock.calls) > CALLS * len(world.processes):
-        return f"{len(world.clock.calls)} calls are on the clock"
+    if world.clock.waiting > CALLS * len(world.processes):
+        return f"{world.clock.waiting} calls are on the clock"
     return None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which a call that got no answer has failed; a request that is stuck may still be carried out
 #: within so many more.
-TIMEOUT, LATE = 10.0, 60.0
+TIMEOUT, LATE = 10.0, 30.0
 
 #: What may happen to one call.
 CRASH_BEFORE, CRASH_AFTER, LOST_REQUEST, LOST_REPLY, SLOW = (
@@ -102,13 +102,13 @@ class StoreWire:
         self._last = 0.0
         self.healthy_since = self._world.clock.rightNow
 
-    def ask(self, name: str, *arguments: Any) -> Deferred[Any]:
+    def ask(self, name: str, what: str, arguments: tuple[Any, ...]) -> Deferred[Any]:
         world, process = self._world, self._process
         if self._clock.dead:
             return self._clock.never()
         if self.cut:
             return fail(StateUnavailable("not connected"))
-        fate = world.fate(process, f"store {name}")
+        fate = world.fate(process, what)
         if fate == CRASH_BEFORE:
             process.crash(self._clock)
             return self._clock.never()
@@ -141,7 +141,7 @@ class StoreWire:
                 process.crash(self._clock)
                 reply.come(result)
             elif reply in self._waiting:
-                world.clock.callLater(0, self._answer, reply, result)
+                self._answer(reply, result)
 
         world.clock.callLater(arrives - now, perform)
         return reply.deferred
@@ -153,8 +153,10 @@ class StoreWire:
 
 
 def _asker(name: str) -> Any:
+    what = f"store {name}"
+
     def method(self: StoreWire, *arguments: Any) -> Deferred[Any]:
-        return self.ask(name, *arguments)
+        return self.ask(name, what, arguments)
 
     method.__name__ = name
     return method

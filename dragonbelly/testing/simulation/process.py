@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from dragonbelly.service import Daemon
-from dragonbelly.testing.simulation.clock import ProcessClock
+from dragonbelly.testing.simulation.clock import Alarm, ProcessClock
 from dragonbelly.testing.simulation.network import ServerWire, StoreWire
 from dragonbelly.web.message import Answer, Question
 
@@ -31,8 +31,6 @@ class Process:
 
     def start(self) -> None:
         world = self.world
-        #: Whether somebody is going to start it again.
-        self.awaited = False
         world.note(f"{self.name} starts")
         self.clock = ProcessClock(world.clock, self.skew)
         self.store = StoreWire(world, self)
@@ -48,15 +46,20 @@ class Process:
         """
         if clock in (None, self.clock) and not self.clock.dead:
             self.world.note(f"{self.name} is killed")
-            self.clock.dead = True
-            self._graves.append(self.daemon)
+            self._end(self.clock)
 
     def stop(self) -> None:
         """SIGTERM, and the process ends when it is done."""
         clock = self.clock
         stopping = self.daemon.stopService()
-        stopping.addBoth(lambda _: setattr(clock, "dead", True))
-        self._graves.append(self.daemon)
+        stopping.addBoth(lambda _: self._end(clock))
+
+    def _end(self, clock: ProcessClock) -> None:
+        """A supervisor starts what died, a while later."""
+        if not clock.dead:
+            clock.dead = True
+            self._graves.append(self.daemon)
+            self.world.clock.callLater(self.world.delay(15.0), self.start)
 
     def freeze(self) -> None:
         self.clock.frozen = True
@@ -83,10 +86,12 @@ class Process:
 
         def said(result: Answer) -> None:
             if not answer.called:
-                timeout.cancel()
                 answer.callback(result)
+            if waiting:
+                waiting.pop().cancel()
 
         def give_up() -> None:
+            waiting.clear()
             if not answer.called:
                 answer.callback(None)
                 for asked in answering:  # the client departs, which cancels its work
@@ -94,8 +99,10 @@ class Process:
 
         clock, router = self.clock, self.daemon.admin
         answering: list[Deferred[Any]] = []
-        timeout = self.world.clock.callLater(PATIENCE, give_up)
+        waiting: list[Alarm] = []
         clock.deliver(begin)
+        if not answer.called:
+            waiting.append(self.world.clock.callLater(PATIENCE, give_up))
         return answer
 
 

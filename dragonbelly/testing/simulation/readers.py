@@ -80,8 +80,8 @@ class Readers(Judge):
         lag: float,
     ) -> None:
         what = f"GET {path.name} leads to {id} on {server}"
-        order = self.uploads[id].order
-        known = [f for f in floors if f[0] <= begun - lag]
+        order, revived = self.uploads[id].order, self.uploads[id].revived
+        known = [f for f in floors if f[0] <= begun - lag and (f[2] is not None or f[0] > revived)]
         if known:
             _, floor, live = known[-1]
             self.check(

@@ -14,9 +14,6 @@ from dragonbelly.testing.simulation.world import World
 #: Client calls of one seed.
 CALLS = 200
 
-#: Seeds after which their remains are thrown away.
-_SWEEP = 8
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -60,11 +57,12 @@ def simulate_all(seeds: Iterable[int], calls: int = CALLS, policy: str = "copies
     """
     collecting = gc.isenabled()
     gc.disable()
+    gc.freeze()  # what is there already outlives all worlds, and need not be looked at
     try:
-        for n, seed in enumerate(seeds):
-            if n % _SWEEP == 0:
-                gc.collect()
+        for seed in seeds:
             yield simulate(seed, calls=calls, policy=policy)
+            gc.collect(0)  # all that it made is young
     finally:
+        gc.unfreeze()
         if collecting:
             gc.enable()
