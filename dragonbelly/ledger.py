@@ -186,8 +186,7 @@ class Ledger:
             raise TooLarge(f"{announced.size} bytes announced, at most {maximum} are taken", maximum=maximum)
         self._check(announced.terms)
         id = self._make_id(self._clock.seconds())
-        upload = self._config.upload
-        deadline = int(self.now + upload.lapse + (announced.size or 0) / upload.min_rate) + 1
+        deadline = int(self.now + self._config.upload.longest(announced.size or 0)) + 1
 
         def events(_: Record) -> list[Event]:
             # Where to is asked anew at each attempt: a backend may have been called dead meanwhile.

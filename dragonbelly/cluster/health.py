@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
 from twisted.python.failure import Failure
 
 from dragonbelly.bodies import BytesBody, read_small
@@ -224,7 +224,10 @@ class Health(TickingService):
             space = None
             if pulse.observed is not Observed.UNREACHABLE:
                 self._on_failure(name, "probe")
-                self._log.warn("backend {name} is away: {error}", name=name, error=_text(error))
+                text = (
+                    f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else str(error)
+                )
+                self._log.warn("backend {name} is away: {error}", name=name, error=text or type(error).__name__)
             pulse.failed(self._clock.seconds())
         else:
             pulse.succeeded(self._clock.seconds(), space or Space())
@@ -286,7 +289,3 @@ class Health(TickingService):
         elif space is not None and pulse.has_room_again(wrote=False):
             self._log.info("backend {name} has room again", name=name)
             self._on_return(name, False)
-
-
-def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -82,6 +82,10 @@ class UploadSection(Section, frozen=True, kw_only=True):
     min_rate: Amount = Amount(128 * 2**10)
     max_size: Amount = Amount(50 * 2**30)
 
+    def longest(self, size: int) -> float:
+        """Seconds that an upload of so many bytes may take."""
+        return self.lapse + size / self.min_rate
+
 
 class ReplicationSection(Section, frozen=True, kw_only=True):
     """How the replicator works."""

@@ -31,7 +31,7 @@ class Adoption:
             if not is_forgotten(record, backend, found, since):
                 return []
             now = self._ledger.now
-            deadline = int(now + self._upload.lapse + found.size / self._upload.min_rate) + 1
+            deadline = int(now + self._upload.longest(found.size)) + 1
             return [Adopted(now, found.version, backend, found.generation, found.size, deadline)]
 
         after, _ = await self._ledger.commit(found.path, snapshot, events)

@@ -18,7 +18,7 @@ from dragonbelly.interfaces import IClock, Snapshot
 from dragonbelly.ledger import Ledger
 from dragonbelly.model import BackendState, Path
 from dragonbelly.replication.adoption import Adoption
-from dragonbelly.replication.epoch import RUN, SKIPPED
+from dragonbelly.replication.epoch import RUN, SKIPPED, parse_skipped
 from dragonbelly.replication.objects import lots
 from dragonbelly.replication.replicas import COUNTED, Replicas
 from dragonbelly.replication.turn import Turn
@@ -101,7 +101,7 @@ class Comparison(TickingService):
                 self._log.info("records and storage agree: what is not needed is removed again")
                 self._on_agreed()
         if self._skipped is None:
-            self._skipped = _parsed(await self._store.meta(SKIPPED))
+            self._skipped = parse_skipped(await self._store.meta(SKIPPED))
         if any(self._is_reachable(name) for name in self._skipped):
             await self._catch_up()
 
@@ -132,7 +132,7 @@ class Comparison(TickingService):
         """Compare the backends that are left and answer; when none is left, agree."""
         old = await self._store.meta(RUN)
         since = await self._epoch.since()
-        skipped = _parsed(await self._store.meta(SKIPPED))
+        skipped = parse_skipped(await self._store.meta(SKIPPED))
         ready = [name for name in self._left() if self._is_reachable(name)]
         if ready:
             self._compared |= await self._look_at({n: _earlier(since, skipped.get(n)) for n in ready}, run)
@@ -187,7 +187,7 @@ class Comparison(TickingService):
         run = self._store.run
         with self._turn.kept():
             try:
-                skipped = _parsed(await self._store.meta(SKIPPED))
+                skipped = parse_skipped(await self._store.meta(SKIPPED))
                 ready: dict[str, int | None] = {n: at for n, at in skipped.items() if self._is_reachable(n)}
                 for name in await self._look_at(ready, run):
                     del skipped[name]
@@ -222,8 +222,10 @@ class Comparison(TickingService):
         async def look(at: tuple[Path, Snapshot | None]) -> None:
             path, snapshot = at
             live = snapshot.record.live if snapshot is not None and snapshot.record is not None else None
-            for replica in live.in_state(*COUNTED) if live is not None else ():
-                if live is None or replica.backend not in names or replica.backend in failed:
+            if live is None:
+                return
+            for replica in live.in_state(*COUNTED):
+                if replica.backend not in names or replica.backend in failed:
                     continue
                 seen = await self._replicas.stat(path, live, replica)
                 if seen.unknown:
@@ -263,14 +265,3 @@ class Comparison(TickingService):
 
 def _earlier(one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else min(one, other)
-
-
-def _parsed(skipped: str | None) -> dict[str, int]:
-    """The meta's ``SKIPPED``."""
-    pairs = (item.rpartition("=") for item in (skipped or "").split())
-    return {name: int(at) for name, _, at in pairs}
-
-
-def is_skipped(skipped: str | None, name: str) -> bool:
-    """Whether objects on the backend may belong to records that were forgotten."""
-    return name in _parsed(skipped)

@@ -69,3 +69,9 @@ class Epoch:
         """From when on versions may have been forgotten, unix s; None: nobody ever said that all is well."""
         beat = await self._store.meta(BEAT)
         return None if beat is None else int(beat) - self._slack
+
+
+def parse_skipped(skipped: str | None) -> dict[str, int]:
+    """The meta's ``SKIPPED``: the backends, and from when on versions there may have been forgotten, unix s."""
+    pairs = (item.rpartition("=") for item in (skipped or "").split())
+    return {name: int(at) for name, _, at in pairs}

@@ -253,7 +253,7 @@ def _plan_live(
             draft.moves.append(Found(now, version.id, back.backend, back.generation))
             return False
         draft.moves.extend(Placed(now, version.id, name) for name in _free(placement.add, version, cluster))
-    drops = tuple(_drops(now, version, placement, cluster, avoid))
+    drops = tuple(_drops(now, version, placement, cluster, avoid, record.damaged))
     if placement.enough and not drops and len(good) > placement.owed and len(_sure(good, cluster)) < len(good):
         # One too many, and none may go while a server is away: to be looked at when it is back.
         draft.waits = True
@@ -360,14 +360,18 @@ def _served(replicas: tuple[Replica, ...], cluster: ClusterView) -> bool:
 
 
 def _drops(
-    now: int, version: Version, placement: Placement, cluster: ClusterView, avoid: frozenset[str]
+    now: int,
+    version: Version,
+    placement: Placement,
+    cluster: ClusterView,
+    avoid: frozenset[str],
+    damaged: bool,
 ) -> Iterator[Event]:
     """
     What the policy has too much of.  Whatever a policy says, good copies leave only when nothing is missing and
     as many as are owed stay, and the last one never does.  What may have been made stays while no good copy is
     known: it may be the only one.
     """
-    surplus, damaged = placement.enough, not version.in_state(R.GOOD, R.LEAVING)
     stay = tuple(r for r in version.in_state(R.GOOD) if r.backend not in placement.drop)
     for replica in version.replicas:
         if replica.backend not in placement.drop:
@@ -376,7 +380,9 @@ def _drops(
             # One that just failed gives way to another; if there is no other it is tried again later.
             if not damaged and (replica.backend not in avoid or placement.add):
                 yield Condemned(now, version.id, replica.backend, replica.generation)
-        elif replica.state is R.GOOD and surplus and stay and _counted(stay, cluster) >= placement.owed:
+        elif (
+            replica.state is R.GOOD and placement.enough and stay and _counted(stay, cluster) >= placement.owed
+        ):
             yield Leaving(now, version.id, replica.backend, replica.generation)
 
 

@@ -21,8 +21,7 @@ from dragonbelly.ledger import Ledger
 from dragonbelly.model import Record
 from dragonbelly.replication.adoption import Adoption
 from dragonbelly.replication.audit_round import ORPHAN, REMOVED, Finding, Round
-from dragonbelly.replication.compare import is_skipped
-from dragonbelly.replication.epoch import SKIPPED
+from dragonbelly.replication.epoch import SKIPPED, parse_skipped
 from dragonbelly.replication.objects import StoredObject, is_orphan, lots
 from dragonbelly.replication.pace import Pace
 from dragonbelly.replication.plan import SETTLED
@@ -93,8 +92,7 @@ class Strays:
         return True
 
     def _is_orphan(self, name: str, found: StoredObject, snapshot: Snapshot) -> bool:
-        upload = self._config.upload
-        kept = upload.lapse + found.size / upload.min_rate + self._config.delete.grace + SETTLED
+        kept = self._config.upload.longest(found.size) + self._config.delete.grace + SETTLED
         return is_orphan(snapshot.record or Record(), name, found, self._ledger.now - kept)
 
     async def _remove(
@@ -103,7 +101,7 @@ class Strays:
         if not orphans:
             return
         await deferLater(self._clock, SETTLED)
-        if is_skipped(await self._store.meta(SKIPPED), name) or not await self._health.believed(name):
+        if name in parse_skipped(await self._store.meta(SKIPPED)) or not await self._health.believed(name):
             return
         for found in orphans:
             await self._pace.spend(1)

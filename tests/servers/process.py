@@ -12,7 +12,29 @@ from types import TracebackType
 from typing import Self
 
 
-class ServerProcess:
+class Started:
+    """What is started by ``with``, and closed at its end."""
+
+    def start(self) -> Self:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ServerProcess(Started):
     """
     What they have in common: a directory that ``close`` removes, signals, and the log.  ``start`` is theirs.
     """
@@ -24,9 +46,6 @@ class ServerProcess:
         # Not pytest's tmp_path: the path of a unix socket must be shorter than 108 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__.lower()}-"))
         self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> Self:
-        raise NotImplementedError
 
     def answers(self) -> bool:
         """Whether it can be used."""
@@ -85,15 +104,3 @@ class ServerProcess:
             status = process.wait()
         self.process = None
         return status
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

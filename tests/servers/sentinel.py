@@ -7,11 +7,10 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self
 
 from tests.servers.ports import free_port
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, Started
 from tests.servers.redis import RedisServer, command_on, system_binary
 
 
@@ -65,7 +64,7 @@ class Sentinel(ServerProcess):
         return int(reply.split(b"\r\n")[-2])
 
 
-class WatchedRedis:
+class WatchedRedis(Started):
     """
     A master, its replicas, and three sentinels; all on ports of 127.0.0.1.  ``settings`` are lines of every
     ``redis.conf``.  Stands in for a ``RedisServer`` where only the URL matters.
@@ -102,18 +101,6 @@ class WatchedRedis:
 
     def close(self) -> None:
         self._open.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _acquainted(self) -> bool:
         wanted = (b"num-slaves", len(self.replicas)), (b"num-other-sentinels", len(self.sentinels) - 1)
