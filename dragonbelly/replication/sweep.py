@@ -35,7 +35,8 @@ class Sweeper(TickingService):
         self._store = ledger.store
         self._turn = Turn(self._store, clock, HOLDER, name)
         self._fingerprint = fingerprint
-        self._compared = False
+        #: The run of the store in which our fingerprint was compared: another may have forgotten it.
+        self._compared = ""
         self._requests = 0
         self._wakes = 0
         #: The last one that was done, in which run of the store: an older one may want the same number again.
@@ -52,7 +53,7 @@ class Sweeper(TickingService):
             self.tick()
 
     async def work(self) -> None:
-        if not self._compared:
+        if self._compared != self._store.run:
             await self._compare()
         if wakes := self._wakes:
             await self.sweep(self._store.waiting)
@@ -80,13 +81,13 @@ class Sweeper(TickingService):
 
     async def _compare(self) -> None:
         """Whether the configuration places files as it did when a daemon last said so."""
-        before = await self._store.meta(FINGERPRINT)
+        run, before = self._store.run, await self._store.meta(FINGERPRINT)
         if before != self._fingerprint:
             if before is not None:
                 await self._want()
             if not await self._store.set_meta(FINGERPRINT, before, self._fingerprint):
                 return  # another daemon starts at the same time: compare with what it says
-        self._compared = True
+        self._compared = run
 
     async def _may_sweep(self) -> bool:
         """Not by an older configuration than the one that the sweep was asked for."""

@@ -66,6 +66,20 @@ def test_another_configuration(world):
     assert done(world.store.counts()).queued == 0
 
 
+def test_a_store_that_forgot_what_the_configuration_was(make_world):
+    """Else nobody would look at all files again until a daemon is restarted."""
+    world = make_world()
+    forgotten = world.save()
+    world.start()
+    world.advance(5)
+    world.roll_back(forgotten)
+    paths = files(world)
+    world.say("a", DRAIN)
+    world.advance(40)
+    assert held(world, paths) == {"bc"}
+    assert meta(world, FINGERPRINT) == world.config.fingerprint()
+
+
 @pytest.mark.parametrize("state", [READONLY, DRAIN, DOWN, DEAD])
 def test_what_a_person_says_of_a_server(world, state):
     paths = files(world)
