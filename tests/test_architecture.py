@@ -30,7 +30,7 @@ PURE = (
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.
 LAYERS = (
-    ("embedded", "service", "private_redis", "cli"),
+    ("embedded", "service", "private_redis", "cli", "client"),
     ("web", "node"),
     ("replication.audit",),
     ("replication.strays",),
@@ -49,6 +49,7 @@ REACTOR = {
     "dragonbelly.node.service",
     "dragonbelly.testing.reactor",
     "dragonbelly.cli.check",
+    "dragonbelly.client.twisted",
 }
 
 

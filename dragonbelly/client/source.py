@@ -65,22 +65,31 @@ class Source:
         :raises Changed: there are more or fewer of them than when it was opened.
         """
         self._begun = True
-        self.sent, digest = 0, hashlib.sha256()
-        self._tell()
+        self.sent, digest, read = 0, hashlib.sha256(), 0
+        self._tell(0)
+        # One is held back: the last goes out when it is known to be the last, and that all is right.
+        held = b""
         async for chunk in self._pieces(wire):
             digest.update(chunk)
-            self.sent += len(chunk)
-            if self.size is not None and self.sent > self.size:
+            read += len(chunk)
+            if self.size is not None and read > self.size:
                 raise Changed(f"the file grew while it was read: it had {self.size} bytes")
-            yield chunk
-            self._tell()
-        if self.size is not None and self.sent < self.size:
-            raise Changed(f"the file shrank while it was read: it had {self.size} bytes, {self.sent} came")
-        if self.sha256 is not None and self.sha256 != digest.hexdigest():
+            if held:
+                yield held
+                self._tell(len(held))
+            held = chunk
+        if self.size is not None and read < self.size:
+            raise Changed(f"the file shrank while it was read: it had {self.size} bytes, {read} came")
+        if self.sha256 not in (None, digest.hexdigest()):
             raise Changed("the file changed while it was read")
         self.sha256 = digest.hexdigest()
+        self.sent += len(held)
+        if held:
+            yield held
+        self._tell(0)
 
-    def _tell(self) -> None:
+    def _tell(self, more: int) -> None:
+        self.sent += more
         if self._progress is not None:
             self._progress(self.sent, self.size)
 

@@ -71,8 +71,15 @@ class _Chunks:
 
     def stopProducing(self) -> None:
         if self._work is not None:
-            self._work.addErrback(lambda failure: failure.trap(CancelledError))
             self._work.cancel()
+
+    async def end(self) -> None:
+        """No more is wanted: until nothing reads it any more."""
+        if self._work is not None and not self._work.called:
+            ended: Deferred[None] = Deferred()
+            self._work.addBoth(lambda _: ended.callback(None))
+            self._work.cancel()
+            await ended
 
 
 class _Incoming(Protocol):
@@ -146,6 +153,7 @@ class TwistedWire:
         self._reactor = reactor
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = 20
+        self._pool.retryAutomatically = False  # a DELETE would be done twice
         self._client = HTTPClient(Agent(reactor, connectTimeout=10.0, pool=self._pool))
 
     async def ask(self, request: Request) -> Answer:
@@ -160,6 +168,8 @@ class TwistedWire:
             if body.failed is not None:
                 raise body.failed from None
             raise
+        finally:
+            await body.end()
         return await self._whole(response, request.timeout)
 
     async def fetch(self, request: Request) -> Incoming:
