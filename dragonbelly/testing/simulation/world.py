@@ -92,7 +92,7 @@ read_every = "160s"
 rate = 1000
 
 [health]
-every = "15s"
+every = "20s"
 timeout = "5s"
 """
 
