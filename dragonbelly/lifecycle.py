@@ -129,21 +129,18 @@ class Placed(Event, frozen=True):
     backend: str
 
 
-class Copied(Event, frozen=True):
-    """A copy was made and verified; ``sha256`` is of the bytes that went through."""
-
-    id: str
-    backend: str
-    generation: int
-    sha256: bytes | None
-
-
 class ReplicaEvent(Event, frozen=True):
     """Something about one replica; one of another ``generation`` is another object, and not meant."""
 
     id: str
     backend: str
     generation: int
+
+
+class Copied(ReplicaEvent, frozen=True):
+    """A copy was made and verified; ``sha256`` is of the bytes that went through."""
+
+    sha256: bytes | None
 
 
 class Found(ReplicaEvent, frozen=True):
@@ -176,15 +173,11 @@ class Condemned(ReplicaEvent, frozen=True):
     """A replica's object is going to be removed."""
 
 
-class Removed(Event, frozen=True):
+class Removed(ReplicaEvent, frozen=True):
     """
     The object of a replica is gone: of a condemned or lost one, or of any of a version that is over (which
     has no way back, so its replicas are not condemned one by one).
     """
-
-    id: str
-    backend: str
-    generation: int
 
 
 class Tried(Event, frozen=True):
@@ -386,11 +379,21 @@ def _placed(record: Record, event: Placed) -> Record:
     return _put(record, replace(version, replicas=(*version.replicas, replica)))
 
 
-def _copied(record: Record, event: Copied) -> Record:
-    version = record.version(event.id)
-    replica = version.replica(event.backend) if version else None
-    if version is None or replica is None or replica.generation != event.generation:
-        return record
+def _of_replica(move: Callable[[Record, Version, Replica, Any], Record]) -> Callable[[Record, Any], Record]:
+    """The move for a ``ReplicaEvent``: none, unless the replica is there in the generation that is meant."""
+
+    def meant(record: Record, event: ReplicaEvent) -> Record:
+        version = record.version(event.id)
+        replica = version.replica(event.backend) if version else None
+        if version is None or replica is None or replica.generation != event.generation:
+            return record
+        return move(record, version, replica, event)
+
+    return meant
+
+
+@_of_replica
+def _copied(record: Record, version: Version, replica: Replica, event: Copied) -> Record:
     if replica.state is not R.MISSING:
         return record
     if version.sha256 is not None and event.sha256 != version.sha256:
@@ -400,11 +403,8 @@ def _copied(record: Record, event: Copied) -> Record:
     return replace(_put(record, version), tries=0)
 
 
-def _hashed(record: Record, event: Hashed) -> Record:
-    version = record.version(event.id)
-    replica = version.replica(event.backend) if version else None
-    if version is None or replica is None or replica.generation != event.generation:
-        return record
+@_of_replica
+def _hashed(record: Record, version: Version, replica: Replica, event: Hashed) -> Record:
     if version.sha256 is not None or replica.state not in (R.GOOD, R.LEAVING):
         return record
     return _put(record, replace(version, sha256=event.sha256))
@@ -415,11 +415,8 @@ def _replica_move(
 ) -> Callable[[Record, Any], Record]:
     """A move of one replica to ``state``, from the states ``of``; from any other the event comes too late."""
 
-    def move(record: Record, event: Any) -> Record:
-        version = record.version(event.id)
-        replica = version.replica(event.backend) if version else None
-        if version is None or replica is None or replica.generation != event.generation:
-            return record
+    @_of_replica
+    def move(record: Record, version: Version, replica: Replica, event: Any) -> Record:
         if replica.state not in of:
             return record
         record = _put(record, _put_replica(version, _turn(replica, state, event.now if dated else 0)))
@@ -428,11 +425,8 @@ def _replica_move(
     return move
 
 
-def _removed(record: Record, event: Removed) -> Record:
-    version = record.version(event.id)
-    replica = version.replica(event.backend) if version else None
-    if version is None or replica is None or replica.generation != event.generation:
-        return record
+@_of_replica
+def _removed(record: Record, version: Version, replica: Replica, event: Removed) -> Record:
     over = version.state not in (V.UPLOADING, V.LIVE)
     if not over and replica.state not in (R.CONDEMNED, R.LOST):
         return record
