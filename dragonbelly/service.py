@@ -28,7 +28,7 @@ from dragonbelly.interfaces import IStateStore
 from dragonbelly.ledger import Ledger
 from dragonbelly.lifecycle import DIGEST, PRECONDITION, SIZE, Abandoned, Event, Lost, Verified
 from dragonbelly.metrics import Metrics
-from dragonbelly.model import BackendView, Record, ReplicaState
+from dragonbelly.model import BackendView, Record
 from dragonbelly.model import Path as FilePath
 from dragonbelly.policies.rules import Rules
 from dragonbelly.replication.audit import AskedAudit, Audit
@@ -145,7 +145,7 @@ class Daemon(MultiService):
         self.health = Health(
             self.cluster,
             reactor,
-            every=config.health.every,
+            every=every,
             timeout=config.health.timeout,
             patience=config.replication.patience,
             identity=lambda: store.identity,
@@ -272,9 +272,8 @@ class Daemon(MultiService):
                         path=path.member,
                         reason=reason,
                     )
-            case Lost() if record is not None and record.live is not None:
-                if not record.live.in_state(ReplicaState.GOOD, ReplicaState.LEAVING):
-                    self._log.error("{path} has no good copy left", path=path.member)
+            case Lost() if record is not None and record.damaged:
+                self._log.error("{path} has no good copy left", path=path.member)
 
     def _unknown_policy(self, path: FilePath, policy: str) -> None:
         self._log.warn("{path} asks for a policy {policy} that is not there", path=path.member, policy=policy)
