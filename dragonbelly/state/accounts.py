@@ -54,8 +54,7 @@ def footprint(record: Record | None) -> dict[str, Use]:
     Every replica that is not lost is an object there; its bytes count unless it is missing yet.  Of an upload
     that came to nothing, nothing counts: what may be left of it is nobody's file.
     """
-    objects: dict[str, int] = {}
-    bytes: dict[str, int] = {}
+    use: dict[str, Use] = {}
     for version in record.versions if record else ():
         if version.state is VersionState.ABANDONED:
             continue
@@ -63,9 +62,9 @@ def footprint(record: Record | None) -> dict[str, Use]:
             if replica.state is ReplicaState.LOST:
                 continue
             size = 0 if replica.state is ReplicaState.MISSING else version.size or 0
-            objects[replica.backend] = objects.get(replica.backend, 0) + 1
-            bytes[replica.backend] = bytes.get(replica.backend, 0) + size
-    return {backend: Use(bytes[backend], objects[backend]) for backend in objects}
+            had = use.get(replica.backend, Use())
+            use[replica.backend] = Use(had.bytes + size, had.objects + 1)
+    return use
 
 
 def add(use: Mapping[str, Use], other: Mapping[str, Use], sign: int = 1) -> dict[str, Use]:
