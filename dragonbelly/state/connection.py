@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import txredisapi
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -29,6 +29,7 @@ from dragonbelly.state.protocol import (
     one_line,
 )
 from dragonbelly.state.sentinel import Sentinels
+from dragonbelly.waiting import together
 
 #: Between attempts to connect, in seconds: doubled after each failure up to the last.
 FIRST_DELAY = 0.1
@@ -127,10 +128,8 @@ class Connection:
         protocol = self._protocol
         if loop is not None:
             loop.cancel()
-        if protocol is not None and not protocol.lost.called:
-            lost: Deferred[None] = Deferred()
-            protocol.lost.addCallback(lost.callback)
-            await lost
+        if protocol is not None:
+            await _shielded(protocol.lost)
 
     def _connected(self) -> RedisProtocol:
         self._start()
@@ -152,11 +151,10 @@ class Connection:
         self, protocol: RedisProtocol, commands: Sequence[Sequence[Argument]], name: str
     ) -> list[Any]:
         try:
-            replies: list[Any] = await gatherResults(
+            return await together(
                 # A protocol may be lost between one command and the next: it raises instead of failing.
-                [maybeDeferred(protocol.execute_command, *command) for command in commands],
-                consumeErrors=True,
-            ).addErrback(_first)
+                [maybeDeferred(protocol.execute_command, *command) for command in commands]
+            )
         except txredisapi.TimeoutError:
             # txredisapi ends the connection for it, but only at the reactor's next turn.
             self._drop(protocol, f"no answer within {self._reply_timeout:g} s")
@@ -170,7 +168,6 @@ class Connection:
             raise self._unavailable(f"{name}: {error}") from error
         except txredisapi.RedisError as error:
             raise self._unavailable(f"{name}: {protocol.reason or error}") from error
-        return replies
 
     def _start(self) -> None:
         if self._loop is None and not self._closed:
@@ -321,12 +318,6 @@ def _run(info: Mapping[str, str]) -> str:
 
 class _NoScript(Exception):
     """The server does not know the script."""
-
-
-def _first(failure: Failure) -> Failure:
-    """The failure inside ``FirstError``."""
-    inner = getattr(failure.value, "subFailure", None)
-    return inner if isinstance(inner, Failure) else failure
 
 
 def _shielded(event: Deferred[None]) -> Deferred[None]:
