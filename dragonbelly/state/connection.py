@@ -28,7 +28,6 @@ from dragonbelly.state.protocol import (
     info_fields,
     one_line,
 )
-from dragonbelly.state.sentinel import Sentinels
 from dragonbelly.waiting import together
 
 #: Between attempts to connect, in seconds: doubled after each failure up to the last.
@@ -250,11 +249,9 @@ class Connection:
                 self._drop(protocol, why)
 
     async def _changed(self, protocol: RedisProtocol) -> str | None:
-        if protocol.told is not None and isinstance(self._endpoint, Sentinels):
-            # Asked first: a server that is cut off from its replicas finds nothing wrong with itself.
-            elsewhere = await self._endpoint.elsewhere(protocol.told)
-            if elsewhere is not None:
-                return f"the master is {elsewhere} now, by the sentinels"
+        # Asked first: a server that is cut off from its replicas finds nothing wrong with itself.
+        if protocol.elsewhere is not None and (elsewhere := await protocol.elsewhere()) is not None:
+            return f"the master is {elsewhere} now, by the sentinels"
         proof = self.proof
         commands: list[Sequence[Argument]] = [("INFO", "replication"), *([proof[0]] if proof else [])]
         reply, *proven = await self._ask(protocol, commands, "watch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +42,13 @@ def info_fields(reply: bytes) -> dict[str, str]:
 class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
     """
     On the given clock; ``lost`` and ``reason`` tell when and why it was lost.  ``run`` is which run of which
-    server answers; ``told`` is what sentinels said of it, if they were asked.
+    server answers.  Where sentinels were asked, ``told`` is what they said of it, and ``elsewhere`` asks them
+    again: it gives another server, or None.
     """
 
     run = ""
     told: Any = None
+    elsewhere: Callable[[], Awaitable[Any]] | None = None
 
     def __init__(self, clock: Any, reply_timeout: float) -> None:
         super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_timeout)

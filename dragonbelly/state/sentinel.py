@@ -51,9 +51,10 @@ class Sentinels:
         told = await self.master()
         protocol: Any = await HostnameEndpoint(self._reactor, told.host, told.port).connect(factory)
         protocol.told = told
+        protocol.elsewhere = lambda: self._elsewhere(told)
         return protocol  # type: ignore[no-any-return]
 
-    async def elsewhere(self, told: Told) -> Told | None:
+    async def _elsewhere(self, told: Told) -> Told | None:
         """The master, if it is another by now than ``told``.  That no sentinel answers says nothing."""
         try:
             now = await self.master()
