@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from dragonbelly.errors import Unconfirmed
 from dragonbelly.state.connection import Connection
-from dragonbelly.state.protocol import Argument, info_fields, one_line
+from dragonbelly.state.protocol import Argument, info_fields, one_line, run_of
 
 
 class Confirming:
@@ -71,5 +71,4 @@ class Confirming:
         _, info, acknowledged = await self._connection.batch(
             [self._mark, ("INFO", "replication"), ("WAIT", self._replicas, milliseconds)], "confirm"
         )
-        own, _, writes = run.partition(".")
-        return f"{own}.{info_fields(info).get('master_replid', writes)}", acknowledged
+        return run_of(info_fields(info), run), acknowledged

@@ -27,6 +27,7 @@ from dragonbelly.state.protocol import (
     Script,
     info_fields,
     one_line,
+    run_of,
 )
 from dragonbelly.waiting import together
 
@@ -227,7 +228,7 @@ class Connection:
         proof = await ask(*self.proof[0]) if self.proof is not None else None
         if (why := self._amiss(info, proof)) is not None:
             raise ConnectionError(why)
-        protocol.run = _run(info)
+        protocol.run = run_of(info)
 
     def _amiss(self, info: Mapping[str, str], proof: bytes | None) -> str | None:
         """What is against a server with this ``INFO``, and this reply to the command of ``proof``."""
@@ -255,11 +256,11 @@ class Connection:
         proof = self.proof
         commands: list[Sequence[Argument]] = [("INFO", "replication"), *([proof[0]] if proof else [])]
         reply, *proven = await self._ask(protocol, commands, "watch")
-        info = info_fields(reply) | {"run_id": protocol.run.partition(".")[0]}
+        info = info_fields(reply)
         if proof is not self.proof:
             return None  # it is only now that we know what to look for
         return self._amiss(info, *proven or [None]) or (
-            "it was a replica meanwhile" if _run(info) != protocol.run else None
+            "it was a replica meanwhile" if run_of(info, protocol.run) != protocol.run else None
         )
 
     def _not_watched(self, failure: Failure, protocol: RedisProtocol) -> None:
@@ -306,11 +307,6 @@ class Connection:
 
     def _unavailable(self, what: str) -> StateUnavailable:
         return StateUnavailable(self._said(what))
-
-
-def _run(info: Mapping[str, str]) -> str:
-    """A server's name of its own, which a start gives it, and that of its writes, which a promotion does."""
-    return f"{info.get('run_id', '')}.{info.get('master_replid', '')}"
 
 
 class _NoScript(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,16 @@ def info_fields(reply: bytes) -> dict[str, str]:
     """The reply to INFO as a mapping."""
     lines = reply.decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def run_of(info: Mapping[str, str], known: str = "") -> str:
+    """
+    Which run of which server an INFO is of: the server's name of its own, which a start gives it, and that of
+    its writes, which a promotion does.  The section "replication" has only the second; the first is then that
+    of the run that is ``known`` to answer.
+    """
+    own, _, _ = known.partition(".")
+    return f"{info.get('run_id', own)}.{info.get('master_replid', '')}"
 
 
 class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
