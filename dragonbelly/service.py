@@ -158,13 +158,13 @@ class Daemon(MultiService):
         self.comparison = Comparison(
             self.ledger, self.health, config, reactor, name, self.sweeper.request, every
         )
-        verifier = Verifier(self.cluster, self.health, config, reactor)
+        self.verifier = Verifier(self.cluster, self.health, config, reactor)
         self.replicator = Replicator(
-            self.ledger, verifier, self.health, config, reactor, random.random, metrics
+            self.ledger, self.verifier, self.health, config, reactor, random.random, metrics
         )
         domains = Domains(config)
-        files = Files(self.ledger, verifier, domains, config, random.random, metrics)
-        api = FilesApi(self.ledger, verifier, files, domains, reactor)
+        files = Files(self.ledger, self.verifier, domains, config, random.random, metrics)
+        api = FilesApi(self.ledger, self.verifier, files, domains, reactor)
         self.audit = Audit(self.ledger, self.health, config, reactor, name, metrics, every)
         self.asked_audit = AskedAudit(self.ledger, self.health, config, reactor, name, metrics, every)
         audits = AuditApi(store, config, self.audit, self.asked_audit)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Coroutine
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import msgspec
@@ -14,16 +14,14 @@ from twisted.internet.task import Clock
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from dragonbelly import service
 from dragonbelly.backends.memory import MemoryBackend, _Intake
-from dragonbelly.cluster.health import Health
-from dragonbelly.cluster.members import Cluster, Member
-from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.config import Config, loads
 from dragonbelly.errors import StateUnavailable
 from dragonbelly.ids import ulid
 from dragonbelly.interfaces import IBackendFactory, Snapshot
 from dragonbelly.keys import key_of
-from dragonbelly.ledger import Announced, Ledger
+from dragonbelly.ledger import Announced
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import (
     BackendState,
@@ -40,13 +38,6 @@ from dragonbelly.model import (
     Version,
     VersionState,
 )
-from dragonbelly.policies.rules import Rules
-from dragonbelly.replication.audit import AskedAudit, Audit
-from dragonbelly.replication.compare import Comparison
-from dragonbelly.replication.epoch import Epoch
-from dragonbelly.replication.replicator import Replicator
-from dragonbelly.replication.sweep import Sweeper
-from dragonbelly.replication.verify import Verifier
 from dragonbelly.state import accounts
 from dragonbelly.state.memory import MemoryStore
 
@@ -234,7 +225,7 @@ class StoreLink:
             return method
 
         def call(*args: Any) -> Deferred[Any]:
-            if self.away:
+            if self.away and name != "close":
                 return fail(StateUnavailable("the store is away"))
             result: Deferred[Any] = method(*args)
             return result
@@ -303,100 +294,54 @@ def configuration(
     return loads(text + more, backends={"memory": factory})
 
 
-class Daemon:
-    """One daemon of a world, put together as ``dragonbelly.service`` does it, without its listeners."""
+class Steady(Random):
+    """Ids differ by it; what is drawn in seconds or by lot is always the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+class Daemon(service.Daemon):
+    """
+    One daemon of a world, as ``twistd`` runs it, with a link of its own to the store.  ``impatient`` and
+    ``returned`` are the backends of which it said so.
+    """
 
     def __init__(self, world: World, name: str, config: Config) -> None:
-        clock: Any = world.clock
-        self.world = world
-        self.config = config
         self.link = StoreLink(world.store)
-        store: Any = self.link
-        self.metrics = Metrics()
-        made = config.make_backends(clock)
-        self.cluster = Cluster(
-            Member(made[n], BackendView(n, s.host, s.zone, s.weight)) for n, s in config.backends.items()
-        )
-        epoch = Epoch(store, clock, config.delete.grace)
-        rules = Rules(config, config.make_policies())
-        self.ledger = Ledger(store, epoch, self.cluster, rules, config, clock, world.make_id)
-        self.states = OperatorStates(store, self.cluster, clock)
-        self.sweeper = Sweeper(self.ledger, clock, name, config.fingerprint())
         self.impatient: list[str] = []
         self.returned: list[tuple[str, bool]] = []
-        self.health = Health(
-            self.cluster,
-            clock,
-            every=config.health.every,
-            timeout=config.health.timeout,
-            patience=config.replication.patience,
-            identity=lambda: store.identity,
-            expected=lambda backend: Deferred.fromCoroutine(self._expected(backend)),
-            on_impatience=self._impatient,
-            on_return=self._returned,
-        )
-        self.cluster.on_change.append(self._changed)
-        self.verifier = Verifier(self.cluster, self.health, config, clock)
-        self.replicator = Replicator(
-            self.ledger, self.verifier, self.health, config, clock, lambda: 0.5, self.metrics
-        )
-        self.comparison = Comparison(
-            self.ledger, self.health, config, clock, name, on_agreed=self.sweeper.request
-        )
-        self.audit = Audit(self.ledger, self.health, config, clock, name, self.metrics)
-        self.asked_audit = AskedAudit(self.ledger, self.health, config, clock, name, self.metrics)
-        self.parts = (
-            self.states,
-            self.health,
-            self.comparison,
-            self.sweeper,
-            self.replicator,
-            self.audit,
-            self.asked_audit,
-        )
+        store: Any = self.link
+        super().__init__(world.clock, config, store, Metrics(), name, world.random)
 
     def start(self) -> Daemon:
-        done(self.states.work())
-        done(self.health.round())
-        for part in self.parts:
-            part.startService()
+        self.startService()
+        assert self.public.open
         return self
 
     def stop(self) -> None:
         """As asked to: nothing of it may be left."""
-        for part in reversed(self.parts):
-            if part.running:
-                done(part.stopService())
+        if self.running:
+            done(self.stopService())
 
     def crash(self) -> None:
         """Without a word: it never runs again, and what it was waiting for never comes."""
         self.link.away = True
-        for part in self.parts:
-            loop = part._loop
-            if loop is not None and loop.running:
-                loop.stop()
+        self.running = 0
+        for part in self.services:
+            part._loop.stop()
             part.running = 0
         for part in (self.comparison, self.audit, self.asked_audit):
             if part._working is not None:
                 part._working.cancel()  # they renew their leases meanwhile
 
-    async def _expected(self, backend: str) -> bool:
-        use = (await self.link.use()).get(backend, Use())
-        return bool(use.objects > 0)
-
-    def _changed(self, old: BackendView, new: BackendView) -> None:
-        if old.state is not new.state:
-            self.sweeper.request()
-
     def _impatient(self, backend: str) -> None:
         self.impatient.append(backend)
-        self.sweeper.request()
+        super()._impatient(backend)
 
     def _returned(self, backend: str, long: bool) -> None:
         self.returned.append((backend, long))
-        self.sweeper.wake()
-        if long:
-            self.sweeper.request()
+        super()._returned(backend, long)
 
 
 class World:
@@ -410,7 +355,7 @@ class World:
         self.clock.advance(NOW)
         self.store = MemoryStore(self.clock)
         self.factory = FaultyFactory()
-        self._random = random.Random(4)
+        self.random = Steady(4)
         self.config = configuration(self.factory, backends, **how)
         self.config.make_backends(self.clock)
         self.backends = self.factory.made
@@ -436,7 +381,7 @@ class World:
         assert self.clock.getDelayedCalls() == []
 
     def make_id(self, now: float) -> str:
-        return ulid(now, self._random.getrandbits)
+        return ulid(now, self.random.getrandbits)
 
     def advance(self, seconds: float, step: float = 0.5) -> None:
         """Let time go on, in steps small enough that no tick is missed."""
