@@ -12,7 +12,7 @@ from dragonbelly.ticking import TickingService
 class OperatorStates(TickingService):
     """Reads them every so often; a change made through this daemon is seen by it at once."""
 
-    def __init__(self, store: IStateStore, cluster: Cluster, clock: IClock, every: float = 2.0) -> None:
+    def __init__(self, store: IStateStore, cluster: Cluster, clock: IClock, every: float) -> None:
         super().__init__(clock, every)
         self._store = store
         self._cluster = cluster

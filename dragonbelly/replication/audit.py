@@ -51,7 +51,7 @@ class Audit(TickingService):
         clock: IClock,
         name: str,
         metrics: Metrics,
-        every: float = 2.0,
+        every: float,
     ) -> None:
         super().__init__(clock, every)
         self._ledger = ledger

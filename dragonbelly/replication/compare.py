@@ -52,7 +52,7 @@ class Comparison(TickingService):
         clock: IClock,
         name: str,
         on_agreed: Callable[[], None],
-        every: float = 1.0,
+        every: float,
     ) -> None:
         super().__init__(clock, every)
         self._ledger = ledger

@@ -29,7 +29,7 @@ WANTED, DONE, HOLDER, FINGERPRINT = "sweep.wanted", "sweep.done", "sweep.holder"
 class Sweeper(TickingService):
     """``name`` tells this daemon from others."""
 
-    def __init__(self, ledger: Ledger, clock: IClock, name: str, fingerprint: str, every: float = 2.0) -> None:
+    def __init__(self, ledger: Ledger, clock: IClock, name: str, fingerprint: str, every: float) -> None:
         super().__init__(clock, every)
         self._ledger = ledger
         self._store = ledger.store

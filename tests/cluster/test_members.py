@@ -87,7 +87,7 @@ def test_they_are_kept_in_the_store_and_followed():
 def test_a_store_that_is_away_is_said(cluster):
     world = World()
     link = StoreLink(MemoryStore(world.clock))
-    states = OperatorStates(link, cluster, world.clock)
+    states = OperatorStates(link, cluster, world.clock, every=2.0)
     link.away = True
     with pytest.raises(StateUnavailable):
         done(states.set("a", DRAIN))
