@@ -14,9 +14,10 @@ import msgspec
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
 from dragonbelly.errors import BadField, Conflict, NoBackend, NotFound, StateUnavailable, TooLarge
+from dragonbelly.events import Accepted, Changed, Deleted, Event
 from dragonbelly.interfaces import IClock, IReplicationPolicy, IStateStore, MakeId, Snapshot
 from dragonbelly.keys import key_of
-from dragonbelly.lifecycle import Accepted, Changed, Deleted, Event, apply
+from dragonbelly.lifecycle import apply
 from dragonbelly.model import Demand, Path, Record, Terms, Upload, Version
 from dragonbelly.policies.rules import Rules
 from dragonbelly.replication.epoch import Epoch

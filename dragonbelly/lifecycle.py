@@ -1,10 +1,10 @@
 """
 What happens to a file, as a pure function: ``record + event -> record``.
 
-Each event is a value that says what was seen or asked; ``apply`` gives the record after it.  Which state may
-follow which is in two tables; a move that is not in them raises ``IllegalMove``.  An event about something
-that is no longer there (a version gone, a replica removed meanwhile) changes nothing: events arrive late and
-twice.  Nothing here asks a clock: ``now`` is in the event, in unix s.
+An event (``dragonbelly.events``) says what was seen or asked; ``apply`` gives the record after it.  Which
+state may follow which is in two tables; a move that is not in them raises ``IllegalMove``.  An event about
+something that is no longer there (a version gone, a replica removed meanwhile) changes nothing: events arrive
+late and twice.  Nothing here asks a clock: ``now`` is in the event, in unix s.
 """
 
 from __future__ import annotations
@@ -12,30 +12,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from dragonbelly.errors import IllegalMove, PreconditionFailed, TooManyVersions
-from dragonbelly.model import (
-    SPARE_VERSIONS,
-    Record,
-    Replica,
-    ReplicaState,
-    Terms,
-    Upload,
-    Version,
-    VersionState,
+from dragonbelly.events import (
+    DELETED,
+    PRECONDITION,
+    Abandoned,
+    Accepted,
+    Adopted,
+    Changed,
+    Condemned,
+    Copied,
+    Deleted,
+    Doubted,
+    Event,
+    Expired,
+    Found,
+    Hashed,
+    Leaving,
+    Lost,
+    Placed,
+    Refused,
+    Removed,
+    ReplicaEvent,
+    Thin,
+    Tried,
+    Verified,
 )
+from dragonbelly.model import SPARE_VERSIONS, Record, Replica, ReplicaState, Upload, Version, VersionState
 
 V, R = VersionState, ReplicaState
-
-# Why an upload was abandoned, where others ask for it.
-PRECONDITION = "precondition"
-LAPSED = "lapsed"
-ABORTED = "aborted"
-DELETED = "deleted"
-SIZE = "size"
-DIGEST = "digest"
 
 #: From a version's state to those that may follow.  Every state but UPLOADING and LIVE ends in its removal
 #: from the record, once none of its objects is left.
@@ -57,137 +64,6 @@ REPLICA_MOVES: dict[ReplicaState, frozenset[ReplicaState]] = {
     R.LEAVING: frozenset({R.GOOD, R.SUSPECT, R.LOST, R.CONDEMNED}),
     R.CONDEMNED: frozenset(),
 }
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened at ``now``."""
-
-    now: int
-
-
-class Accepted(Event, frozen=True):
-    """An upload was asked for; ``targets`` are the backends that may get its first copies."""
-
-    id: str
-    targets: tuple[str, ...]
-    upload: Upload
-    content_type: str | None = None
-    terms: Terms | None = None
-
-
-class Verified(Event, frozen=True):
-    """A backend was seen to hold the upload, as announced: ``size`` bytes, ``sha256`` if anybody knows."""
-
-    id: str
-    backend: str
-    size: int
-    sha256: bytes | None = None
-
-
-class Abandoned(Event, frozen=True):
-    """The upload came to nothing: it lapsed, was aborted, or was not what was announced."""
-
-    id: str
-    reason: str
-
-
-class Deleted(Event, frozen=True):
-    """The file was deleted: ends every version accepted before."""
-
-
-class Expired(Event, frozen=True):
-    """The live version ``id`` came to its end: uploads that were accepted after it go on."""
-
-    id: str
-
-
-class Changed(Event, frozen=True):
-    """The terms of the live version ``id`` were changed."""
-
-    id: str
-    terms: Terms | None
-
-
-class Adopted(Event, frozen=True):
-    """
-    An object of ``size`` bytes was found that the record does not know: the store has forgotten a write.  It
-    becomes what it may have been: an upload that came, to be verified until ``deadline``, or a copy, to be
-    checked.
-    """
-
-    id: str
-    backend: str
-    generation: int
-    size: int
-    deadline: int
-
-
-class Placed(Event, frozen=True):
-    """A copy is to be made there.  Committed before the copy, so that no object is ever without a record."""
-
-    id: str
-    backend: str
-
-
-class ReplicaEvent(Event, frozen=True):
-    """Something about one replica; one of another ``generation`` is another object, and not meant."""
-
-    id: str
-    backend: str
-    generation: int
-
-
-class Copied(ReplicaEvent, frozen=True):
-    """A copy was made and verified; ``sha256`` is of the bytes that went through."""
-
-    sha256: bytes | None
-
-
-class Found(ReplicaEvent, frozen=True):
-    """A doubted or leaving replica turned out to be good, or is needed again."""
-
-
-class Doubted(ReplicaEvent, frozen=True):
-    """A replica's bytes are not those of the record."""
-
-
-class Lost(ReplicaEvent, frozen=True):
-    """A replica is not there (its server says so, or is dead)."""
-
-
-class Hashed(ReplicaEvent, frozen=True):
-    """The bytes of a good replica were read, and nobody had said yet what their digest is."""
-
-    sha256: bytes
-
-
-class Leaving(ReplicaEvent, frozen=True):
-    """A good replica is surplus: readers are no longer sent there."""
-
-
-class Refused(ReplicaEvent, frozen=True):
-    """The copy that was to be made there never will be; one that is there by now is not meant."""
-
-
-class Condemned(ReplicaEvent, frozen=True):
-    """A replica's object is going to be removed."""
-
-
-class Removed(ReplicaEvent, frozen=True):
-    """
-    The object of a replica is gone: of a condemned or lost one, or of any of a version that is over (which
-    has no way back, so its replicas are not condemned one by one).
-    """
-
-
-class Tried(Event, frozen=True):
-    """A visit of the replicator left something undone."""
-
-
-class Thin(Event, frozen=True):
-    """Whether the live version has fewer good copies than it is owed."""
-
-    thin: bool
 
 
 def apply(record: Record, event: Event) -> Record:

@@ -23,10 +23,10 @@ from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.config import Config, load
 from dragonbelly.config.checks import doubts
 from dragonbelly.errors import ConfigError, StartError, StateUnavailable
+from dragonbelly.events import DIGEST, PRECONDITION, SIZE, Abandoned, Event, Lost, Verified
 from dragonbelly.ids import ulid
 from dragonbelly.interfaces import IStateStore
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import DIGEST, PRECONDITION, SIZE, Abandoned, Event, Lost, Verified
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendView, Record
 from dragonbelly.model import Path as FilePath

@@ -19,6 +19,7 @@ PURE = (
     "dragonbelly.model",
     "dragonbelly.ids",
     "dragonbelly.keys",
+    "dragonbelly.events",
     "dragonbelly.lifecycle",
     "dragonbelly.replication.plan",
     "dragonbelly.replication.backoff",

@@ -16,9 +16,9 @@ from dragonbelly.errors import (
     TooLarge,
     TooManyVersions,
 )
+from dragonbelly.events import ABORTED, Abandoned, Tried, Verified
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.ledger import ATTEMPTS, Announced
-from dragonbelly.lifecycle import ABORTED, Abandoned, Tried, Verified
 from dragonbelly.model import (
     SPARE_VERSIONS,
     BackendState,

@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dragonbelly.errors import IllegalMove, PreconditionFailed, TooManyVersions
-from dragonbelly.keys import key_of
-from dragonbelly.lifecycle import (
+from dragonbelly.events import (
     DELETED,
     DIGEST,
     LAPSED,
     PRECONDITION,
-    REPLICA_MOVES,
     SIZE,
-    VERSION_MOVES,
     Abandoned,
     Accepted,
     Adopted,
@@ -37,10 +34,9 @@ from dragonbelly.lifecycle import (
     Thin,
     Tried,
     Verified,
-    _move,
-    _turn,
-    apply,
 )
+from dragonbelly.keys import key_of
+from dragonbelly.lifecycle import REPLICA_MOVES, VERSION_MOVES, _move, _turn, apply
 from dragonbelly.model import (
     SPARE_VERSIONS,
     Path,

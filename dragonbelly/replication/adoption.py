@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dragonbelly.config.values import Config
+from dragonbelly.events import Adopted, Event
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import Adopted, Event
 from dragonbelly.model import Record
 from dragonbelly.replication.objects import StoredObject, is_forgotten
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from dragonbelly.events import DELETED
 from dragonbelly.ids import created
 from dragonbelly.interfaces import IBackend
 from dragonbelly.keys import looks_like_mark, parse_key, storage_key
-from dragonbelly.lifecycle import DELETED
 from dragonbelly.model import Path, Record, Version, VersionState
 
 #: Objects that are looked at together.

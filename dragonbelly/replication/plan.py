@@ -12,19 +12,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from dragonbelly.events import Condemned, Event, Expired, Found, Leaving, Lost, Placed, Removed, Thin
 from dragonbelly.interfaces import IReplicationPolicy
-from dragonbelly.lifecycle import (
-    Condemned,
-    Event,
-    Expired,
-    Found,
-    Leaving,
-    Lost,
-    Placed,
-    Removed,
-    Thin,
-    apply,
-)
+from dragonbelly.lifecycle import apply
 from dragonbelly.model import (
     BackendState,
     ClusterView,

@@ -7,10 +7,10 @@ from twisted.internet.interfaces import IDelayedCall
 
 from dragonbelly.cluster.health import Health
 from dragonbelly.errors import BackendError, NoSuchObject
+from dragonbelly.events import Doubted, Event, Hashed
 from dragonbelly.interfaces import IBackend, IClock
 from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import Doubted, Event, Hashed
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication.copy import Digest
 from dragonbelly.replication.pace import Pace

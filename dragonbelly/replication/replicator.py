@@ -30,19 +30,10 @@ from dragonbelly.errors import (
     NoSuchObject,
     StateUnavailable,
 )
+from dragonbelly.events import Copied, Doubted, Event, Found, Lost, Refused, Removed, Tried
 from dragonbelly.interfaces import Claim, IClock, Snapshot
 from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import (
-    Copied,
-    Doubted,
-    Event,
-    Found,
-    Lost,
-    Refused,
-    Removed,
-    Tried,
-)
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication import backoff

@@ -11,9 +11,9 @@ from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
 from dragonbelly.errors import BackendError, NoSuchObject
+from dragonbelly.events import DIGEST, LAPSED, SIZE, Abandoned, Verified
 from dragonbelly.interfaces import IClock
 from dragonbelly.keys import key_of
-from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE, Abandoned, Verified
 from dragonbelly.model import BackendState, ObjectStat, Observed, Path, Replica, ReplicaState, Upload, Version
 from dragonbelly.replication.copy import read_digest
 

@@ -18,10 +18,10 @@ from dragonbelly.errors import (
     NotFound,
     PreconditionFailed,
 )
+from dragonbelly.events import ABORTED, DELETED, DIGEST, PRECONDITION, SIZE, Abandoned
 from dragonbelly.ids import created, is_ulid
 from dragonbelly.interfaces import IClock, Snapshot
 from dragonbelly.ledger import Announced, Ledger
-from dragonbelly.lifecycle import ABORTED, DELETED, DIGEST, PRECONDITION, SIZE, Abandoned
 from dragonbelly.model import Path, Record, ReplicaState, Terms, Version, VersionState
 from dragonbelly.replication.plan import demand
 from dragonbelly.replication.verify import Verifier

@@ -15,10 +15,10 @@ from dragonbelly.errors import (
     StateUnavailable,
     UnknownDomain,
 )
+from dragonbelly.events import Abandoned, Event, Verified
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import Abandoned, Event, Verified
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, Version, VersionState
 from dragonbelly.replication.verify import Verifier

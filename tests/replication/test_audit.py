@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from twisted.internet.defer import fail
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, NotYet, StateUnavailable
+from dragonbelly.events import Hashed
 from dragonbelly.keys import storage_key
-from dragonbelly.lifecycle import Hashed, apply
+from dragonbelly.lifecycle import apply
 from dragonbelly.model import BackendState, Path, Record
 from dragonbelly.replication import audit, objects, strays
 from dragonbelly.replication.audit_round import FINDINGS, Finding, Round, decode, encode, following, outcome

@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.defer import fail
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, StateUnavailable
+from dragonbelly.events import Doubted
 from dragonbelly.keys import key_of, storage_key
-from dragonbelly.lifecycle import Doubted
 from dragonbelly.model import BackendState, Path
 from dragonbelly.replication import compare, objects
 from dragonbelly.replication.epoch import BEAT, RUN, SKIPPED, SLACK

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dragonbelly.events import DELETED, LAPSED, Deleted, Expired
 from dragonbelly.ids import ulid
 from dragonbelly.keys import storage_key
-from dragonbelly.lifecycle import DELETED, LAPSED, Deleted, Expired, apply
+from dragonbelly.lifecycle import apply
 from dragonbelly.model import Record, Terms
 from dragonbelly.replication.objects import deleted, is_forgotten, of_key
 from tests.builders import DATA, NOW, PATH, V, live, record, upload, version

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dragonbelly.lifecycle import (
+from dragonbelly.events import (
     LAPSED,
     Abandoned,
     Condemned,
@@ -24,8 +24,8 @@ from dragonbelly.lifecycle import (
     Removed,
     Thin,
     Verified,
-    apply,
 )
+from dragonbelly.lifecycle import apply
 from dragonbelly.model import (
     BackendState,
     BackendView,

@@ -11,9 +11,9 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NotFound, Unconfirmed
+from dragonbelly.events import DIGEST, LAPSED, PRECONDITION, SIZE, Doubted
 from dragonbelly.keys import MARKER
 from dragonbelly.ledger import Announced
-from dragonbelly.lifecycle import DIGEST, LAPSED, PRECONDITION, SIZE, Doubted
 from dragonbelly.model import BackendState, Path, Record, ReplicaState, Terms, Use, VersionState
 from dragonbelly.replication import backoff
 from dragonbelly.replication.objects import is_orphan, of_key

@@ -7,7 +7,7 @@ from hashlib import md5, sha256
 import pytest
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable
-from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE, Abandoned, Verified
+from dragonbelly.events import DIGEST, LAPSED, SIZE, Abandoned, Verified
 from dragonbelly.model import BackendState
 from dragonbelly.replication import verify
 from tests.builders import DATA, PATH, World, begun, done

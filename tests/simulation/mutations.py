@@ -16,9 +16,9 @@ from dragonbelly import lifecycle
 from dragonbelly.cluster import choose
 from dragonbelly.cluster.health import Health
 from dragonbelly.errors import BackendError, BackendUnavailable, NoSuchObject, StateUnavailable
+from dragonbelly.events import LAPSED, Abandoned, Condemned, Leaving, Placed, Verified
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.ledger import Ledger
-from dragonbelly.lifecycle import LAPSED, Abandoned, Condemned, Leaving, Verified
 from dragonbelly.model import ReplicaState, VersionState
 from dragonbelly.policies.copies import CopiesPolicy
 from dragonbelly.replication import plan, replicator
@@ -241,7 +241,7 @@ def _(patch: MonkeyPatch) -> None:
 
 @without("a place that was left gets another key")
 def _(patch: MonkeyPatch) -> None:
-    placed = lifecycle._MOVES[lifecycle.Placed]
+    placed = lifecycle._MOVES[Placed]
 
     def again(record: Any, event: Any) -> Any:
         after = placed(record, event)
@@ -251,7 +251,7 @@ def _(patch: MonkeyPatch) -> None:
         first = tuple(replace(r, generation=0) if r.backend == event.backend else r for r in version.replicas)
         return lifecycle._put(after, replace(version, replicas=first))
 
-    patch.setitem(lifecycle._MOVES, lifecycle.Placed, again)
+    patch.setitem(lifecycle._MOVES, Placed, again)
 
 
 @without("the grace")

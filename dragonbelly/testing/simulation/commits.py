@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dragonbelly.events import DIGEST, LAPSED, SIZE
 from dragonbelly.keys import key_of
-from dragonbelly.lifecycle import DIGEST, LAPSED, SIZE
 from dragonbelly.model import (
     BackendState,
     ClusterView,
