@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from dragonbelly.node.server import make_node
 from dragonbelly.node.signature import sign
 from dragonbelly.testing import reactor
 from tests.node.running import SECRET, RunningNode
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -36,13 +37,6 @@ def node(tmp_path: Path) -> Iterator[RunningNode]:
 
 def path(key: str = KEY) -> str:
     return f"/{quote(key)}"
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def digest_field(data: bytes) -> str:

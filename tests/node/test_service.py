@@ -16,6 +16,7 @@ import pytest
 import dragonbelly
 from dragonbelly.node.signature import sign
 from tests.servers.redis import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -110,10 +111,7 @@ def test_killed_in_the_middle_of_an_upload(node: Process) -> None:
     with node.connect() as connection:
         head = f"PUT /d/half?{query} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n"
         connection.sendall(head.encode() + b"x" * 500)
-        deadline = time.monotonic() + 10
-        while not list(unfinished.iterdir()):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: any(unfinished.iterdir()))
         node.end(signal.SIGKILL)
     assert len(list(unfinished.iterdir())) == 1
     node.start("--private")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from dragonbelly.testing import reactor
 from dragonbelly.testing.state import put, record
 from tests.servers.redis import RedisServer
 from tests.servers.sentinel import acknowledging
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -54,13 +54,6 @@ def make_store(master: RedisServer) -> Iterator[MakeStore]:
     yield make
     for store in stores:
         reactor.run(store.close)
-
-
-def until(check: Callable[[], bool], within: float = 10) -> None:
-    deadline = time.monotonic() + within
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def failure_of(call: Callable[[], Any]) -> str:

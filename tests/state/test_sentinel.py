@@ -20,6 +20,7 @@ from dragonbelly.testing.state import put, record
 from tests.servers.ports import free_port
 from tests.servers.redis import RedisServer
 from tests.servers.sentinel import Sentinel, WatchedRedis
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -114,13 +115,6 @@ def split(one: RedisServer, other: RedisServer) -> None:
     other.command("REPLICAOF", "127.0.0.1", str(one.port))
     until(lambda: b"master_link_status:up" in other.command("INFO", "replication"))
     other.command("REPLICAOF", "NO", "ONE")
-
-
-def until(check: Callable[[], bool], within: float = 10) -> None:
-    deadline = time.monotonic() + within
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def port_of(store: RedisStore) -> bytes:
