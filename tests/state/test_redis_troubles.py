@@ -69,6 +69,20 @@ def recovered(store: RedisStore) -> Snapshot:
     return reactor.run(until, timeout=10)
 
 
+def refusal(store: RedisStore) -> str:
+    """Why the store does not answer, as soon as it does not."""
+
+    async def until() -> str:
+        while True:
+            try:
+                await store.get(PATH)
+            except StateUnavailable as error:
+                return str(error)
+            await deferLater(reactor.start(), 0.02)
+
+    return reactor.run(until, timeout=10)
+
+
 def commit(store: RedisStore, new: Record | None, old: Snapshot | None = None) -> Snapshot:
     async def work() -> Snapshot:
         return await store.commit(PATH, old or await store.get(PATH), new, None)
@@ -567,16 +581,8 @@ def test_a_redis_that_is_emptied_under_us_is_left(make_store: MakeStore, server:
     commit(store, record())
     server.command("FLUSHALL")
 
-    async def until_it_says_so(one: RedisStore) -> str:
-        while True:
-            try:
-                await one.get(PATH)
-            except StateUnavailable as error:
-                return str(error)
-            await deferLater(reactor.start(), 0.02)
-
     for one in (store, idle):
-        assert "another store" in reactor.run(lambda one=one: until_it_says_so(one), timeout=10)
+        assert "another store" in refusal(one)
         assert one.run == ""
         assert "another store" in failure_of(lambda one=one: one.commit(PATH, NOTHING, record(), None))
     assert server.command("DBSIZE") == b":0\r\n", "nothing was written into it"
@@ -606,15 +612,7 @@ def test_made_a_replica_and_only_read(make_store: MakeStore, server: RedisServer
     old, run = commit(store, record()), store.run
     server.command("REPLICAOF", "127.0.0.1", "1")
 
-    async def until_it_says_so() -> str:
-        while True:
-            try:
-                await store.get(PATH)
-            except StateUnavailable as error:
-                return str(error)
-            await deferLater(reactor.start(), 0.02)
-
-    assert "it is a replica" in reactor.run(until_it_says_so, timeout=10)
+    assert "it is a replica" in refusal(store)
     server.command("REPLICAOF", "NO", "ONE")
     assert recovered(store) == old
     assert store.run not in ("", run)
