@@ -45,7 +45,7 @@ def from_put(question: Question) -> Announced:
         )
     return Announced(
         size=question.announced,
-        sha256=repr_digest(headers.get("repr-digest")) or repr_digest(headers.get("content-digest")),
+        sha256=sha256_field(headers.get("repr-digest")) or sha256_field(headers.get("content-digest")),
         md5=_md5(headers.get("content-md5")),
         content_type=content_type(headers.get("content-type")),
         terms=_terms(headers),
@@ -128,7 +128,7 @@ def content_type(text: str | None) -> str | None:
     return text
 
 
-def repr_digest(text: str | None) -> bytes | None:
+def sha256_field(text: str | None) -> bytes | None:
     """The SHA-256 of a ``Repr-Digest``, None if it has none.  :raises BadField: it has a malformed one."""
     try:
         return None if text is None else of_repr_digest(text)
