@@ -72,6 +72,10 @@ class _Failed(Exception):
     """The message is for the person."""
 
 
+class _Away(_Failed):
+    """It may be back in a moment."""
+
+
 class _Daemon:
     """Whom we ask."""
 
@@ -104,10 +108,6 @@ class _Daemon:
                 if time.monotonic() > until:
                     raise
                 time.sleep(POLL)
-
-
-class _Away(_Failed):
-    """It may be back in a moment."""
 
 
 def _detail(said: Any) -> str:
@@ -148,18 +148,17 @@ def _report(said: Any, as_json: bool) -> int:
     """The last rounds."""
     if as_json:
         click.echo(json.dumps(said, indent=2))
-    status = NOTHING
+    statuses = [NOTHING]
     for kind in ("regular", "asked"):
         round = said[kind]
         if round is None or round["number"] == 0:
             continue
-        state = "ended" if round["ended"] else "under way since"
-        ended = f"{kind} {round['number']}, {state} {round['ended'] or round['started']}"
-        click.echo(f"{ended}: {_sum(round)}", err=True)
+        state = f"ended {round['ended']}" if round["ended"] else f"under way since {round['started']}"
+        click.echo(f"{kind} {round['number']}, {state}: {_sum(round)}", err=True)
         if not as_json:
             _print_findings(round)
-        status = FOUND if FOUND in (status, _status(round)) else max(status, _status(round))
-    return status
+        statuses.append(_status(round))
+    return max(statuses, key=(NOTHING, INCOMPLETE, FOUND).index)
 
 
 def _print_findings(round: dict[str, Any]) -> None:
