@@ -85,6 +85,10 @@ class Store:
         #: Raised instead of an answer, whatever is asked.
         self.broken: Exception | None = None
 
+    @property
+    def run(self) -> str:
+        return "" if self.away else self.memory.run
+
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.memory, name)
         if not callable(attribute):
