@@ -27,11 +27,14 @@ PURE = (
     "dragonbelly.policies.copies",
     "dragonbelly.policies.rules",
     "dragonbelly.state.accounts",
+    "dragonbelly.contrib.redirects",
+    "dragonbelly.contrib.wsgi",
+    "dragonbelly.contrib.asgi",
 )
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.
 LAYERS = (
-    ("embedded", "service", "private_redis", "cli", "client"),
+    ("embedded", "service", "private_redis", "cli", "client", "contrib"),
     ("web", "node"),
     ("replication.audit",),
     ("replication.strays",),
@@ -109,3 +112,11 @@ def test_only_composition_roots_import_the_reactor() -> None:
 def test_pure_modules_install_no_reactor(module: str) -> None:
     check = f"import sys, {module}; sys.exit('twisted.internet.reactor' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], timeout=60, check=False).returncode == 0
+
+
+def test_middlewares_need_no_framework() -> None:
+    """They run in other people's processes: neither our own machinery nor anybody else's comes along."""
+    heavy = {"twisted", "treq", "txredisapi", "zope", "httpx", "click", "flask", "starlette", "django"}
+    check = "import sys, dragonbelly.contrib.wsgi, dragonbelly.contrib.asgi; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", check], timeout=60, check=True, stdout=subprocess.PIPE)
+    assert heavy & set(loaded.stdout.decode().split()) == set()

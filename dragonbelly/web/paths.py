@@ -65,7 +65,7 @@ def parse_name(raw: bytes) -> str:
         raise BadPath(f"the path is longer than {PATH_MAX} bytes")
     if not raw.startswith(b"/"):
         raise BadPath("the path does not begin with a slash")
-    return check_name(_decode(raw[1:]))
+    return check_name(decode(raw[1:]))
 
 
 def check_name(name: str) -> str:
@@ -95,7 +95,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def _decode(raw: bytes) -> str:
+def decode(raw: bytes) -> str:
+    """A raw path decoded once, as it is.  :raises BadPath: a broken escape, an encoded slash, not UTF-8."""
     if any(match[1] is None for match in _ESCAPE.finditer(raw)):
         raise BadPath("the path has a percent sign that is no escape")
     if b"%2f" in raw.lower():

@@ -1,0 +1,1 @@
+"""For web frameworks and their neighbours.  Nothing here is imported by the daemon."""
