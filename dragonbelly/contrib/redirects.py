@@ -44,6 +44,9 @@ _OF_THE_BODY = re.compile(
 )
 
 
+_PLAIN = ("Content-Type", "text/plain; charset=utf-8")
+
+
 class BadRedirect(DragonbellyError):
     """A redirect that the application asks for and that cannot be: a mistake in its code."""
 
@@ -216,12 +219,7 @@ def header_value(path: str) -> str:
 
 def refusal(method: str, status: int, text: bytes, *more: tuple[str, str]) -> Answer:
     """An answer in words, without them for HEAD."""
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(text))),
-        ("Cache-Control", "no-store"),
-        *more,
-    ]
+    headers = [_PLAIN, ("Content-Length", str(len(text))), ("Cache-Control", "no-store"), *more]
     return Answer(status, headers, b"" if method == "HEAD" else text)
 
 
@@ -231,7 +229,8 @@ def _mistake(method: str, error: BadRedirect) -> Answer:
 
 
 def _to(status: int, location: str, headers: Iterable[tuple[str, str]]) -> Answer:
-    return Answer(status, [*headers, ("Location", location), ("Content-Length", "0")], b"")
+    # A type even of nothing: wsgiref.validate wants one.
+    return Answer(status, [*headers, ("Location", location), _PLAIN, ("Content-Length", "0")], b"")
 
 
 def _checked_base(url: str) -> str:
