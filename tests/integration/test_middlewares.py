@@ -6,9 +6,12 @@ bytes by following the redirects, and nobody else does.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 from urllib.parse import quote, quote_from_bytes, urlsplit
 
 import pytest
@@ -22,7 +25,7 @@ from tests.servers.applications import Example, uvicorn_server, werkzeug_server,
 
 pytestmark = pytest.mark.servers
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
 
 SERVERS = ("werkzeug", "wsgiref", "h11", "httptools")
 
@@ -175,7 +178,38 @@ def test_all_else_is_the_applications(server: str) -> None:
     assert get(f"{server}/broken").status_code == 500
 
 
-# --- the examples
+# --- what the README says, and the examples
+
+
+def readme_blocks() -> tuple[str, str]:
+    """The code to paste: for Flask, for Starlette."""
+    section = (ROOT / "README.rst").read_text().split("\nIn front of any WSGI or ASGI application\n", 1)[1]
+    blocks = re.findall(
+        r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", section.split("\n\n\nFor operators\n")[0]
+    )
+    flask, starlette = map(dedent, blocks)
+    return flask, starlette
+
+
+@pytest.mark.parametrize("kind", ["flask", "starlette"])
+def test_the_code_to_paste_works(site: Site, kind: str, name: str) -> None:
+    flask, starlette = readme_blocks()
+    code = flask if kind == "flask" else starlette
+    assert "http://127.0.0.1:8080" in code
+    pasted: dict[str, Any] = {"__name__": "pasted"}
+    exec(code.replace("http://127.0.0.1:8080", site.daemon.url), pasted)
+    site.put(f"public/{name}", b"logo")
+    site.put("members/plan.pdf", b"plan")
+    serve = werkzeug_server(pasted["app"]) if kind == "flask" else uvicorn_server(pasted["app"], "h11")
+    with serve as url:
+        assert get(f"{url}/media/public/{name}").content == b"logo"
+        assert get(f"{url}/media/members/plan.pdf").status_code == 403
+        if kind == "flask":
+            assert get(f"{url}/plan").status_code == 403
+            session = (
+                pasted["app"].session_interface.get_signing_serializer(pasted["app"]).dumps({"member": "ann"})
+            )
+            assert get(f"{url}/plan", cookies={"session": session}).content == b"plan"
 
 
 EXAMPLE_COMMANDS = {
@@ -190,7 +224,7 @@ def test_the_example_does_what_it_says(site: Site, kind: str, name: str) -> None
         site.put(path, f"{kind} {path}".encode())
     environment = {"DRAGONBELLY_URL": site.daemon.url}
     with (
-        Example(EXAMPLES / kind, EXAMPLE_COMMANDS[kind], environment) as example,
+        Example(ROOT / "examples" / kind, EXAMPLE_COMMANDS[kind], environment) as example,
         requests.Session() as session,
     ):
 
