@@ -90,18 +90,22 @@ class Verifier:
         """
         upload = version.upload
         assert upload is not None
-        other = unknown = False
+        unknown, wrong = False, ""
         # One after the other: nearly all uploads are at the first.
         for replica in version.in_state(ReplicaState.MISSING):
             answer = await self._stat(path, version, replica)
             if answer is None:
                 unknown = True
             elif isinstance(answer, ObjectStat):
-                if self._fits(answer, upload):
-                    return await self._check(path, version, upload, replica, answer, read_at_most)
-                other = True
-        if other:
-            return Seen(Abandoned(self._now, version.id, SIZE))
+                if not self._fits(answer, upload):
+                    wrong = wrong or SIZE
+                    continue
+                seen = await self._check(path, version, upload, replica, answer, read_at_most)
+                if not isinstance(seen.event, Abandoned):
+                    return seen
+                wrong = seen.event.reason  # the next may have what this one has not
+        if wrong and not unknown:
+            return Seen(Abandoned(self._now, version.id, wrong))
         if final and not unknown and await self._believed(version):
             return Seen(Abandoned(self._now, version.id, LAPSED))
         return Seen(unknown=unknown)

@@ -87,6 +87,22 @@ def test_both_digests_have_to_fit(world):
     assert look(world, version).event == Abandoned(world.now, version.id, DIGEST)
 
 
+@pytest.mark.parametrize("bad", [DATA[:-1], DATA[:-1] + b"?"], ids=["size", "digest"])
+def test_what_is_wrong_on_one_server_may_be_right_on_another(world, bad):
+    """A client tries the next server when one fails; or a copy was made, which the store has forgotten."""
+    version = world.accept(size=len(DATA), sha256=sha256(DATA).digest())
+    one, other = (world.backends[replica.backend] for replica in version.replicas)
+    world.send(version, bad)
+    other.failing["stat"] = BackendUnavailable("?")
+    assert look(world, version) == verify.Seen(unknown=True)
+    other.failing.clear()
+    assert isinstance(look(world, version).event, Abandoned)
+    world.send(version, target=1)
+    assert look(world, version).event == Verified(
+        world.now, version.id, other.name, len(DATA), sha256(DATA).digest()
+    )
+
+
 def test_a_large_one_is_not_read_while_a_reader_waits(world):
     version = world.accept(sha256=sha256(DATA).digest())
     world.send(version)

@@ -18,7 +18,7 @@ SEEDS, LOT = 300, 25
 
 #: Seeds that failed since the simulation is what it is.  What earlier ones found, while their meaning still
 #: changed, has tests of its own: see CHANGELOG and the tests of verify, health, plan, ledger, admin.
-FAILED: tuple[int, ...] = ()
+FAILED: tuple[int, ...] = (8767,)
 
 
 @pytest.mark.timeout(300)
