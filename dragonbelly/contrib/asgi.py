@@ -90,8 +90,7 @@ class _View:
 
 def _path(scope: Scope) -> str:
     """Below the place where the application is mounted, which ``path`` has in front with most servers."""
-    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    return path[len(root) :] if path.startswith(root + "/") else path
+    return str(scope["path"]).removeprefix(str(scope.get("root_path", "")).rstrip("/"))
 
 
 async def _answer(send: Send, answer: Answer) -> None:

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _URL = re.compile(r"https?://[!-~]+")
+_USER = re.compile(r"[^/]*//[^/?#]*@")
 _ENCODED_WORD = re.compile(r"=\?[^?]*\?[bqBQ]\?.*\?=", re.DOTALL)
 
 #: What a view's response says of its body, which is dropped, and of where to go, which we say.
@@ -242,6 +243,9 @@ def _checked_base(url: str) -> str:
             f"found {url!r}: {why}"
         )
 
+    if isinstance(url, str) and _USER.match(url):
+        # Not shown: a message ends in a log.
+        raise ConfigError("url: it has a user or a password, which every client would see; leave them out")
     if not isinstance(url, str) or not _URL.fullmatch(url):
         raise wrong("it is not http:// or https:// and a host, in ASCII")
     if "?" in url or "#" in url:
@@ -251,8 +255,6 @@ def _checked_base(url: str) -> str:
         _ = parts.port  # it may be no number
     except ValueError as error:
         raise wrong(str(error)) from None
-    if "@" in parts.netloc:
-        raise wrong("it has a user or password, which every client would see")
     if not host_name(parts.netloc.encode()):
         raise wrong("it has no proper host")
     path = parts.path.removesuffix("/")

@@ -237,7 +237,13 @@ def test_a_request_under_the_prefix_never_reaches_the_application(method: str, r
 
 @pytest.mark.parametrize(
     ("path", "root"),
-    [("/shop/media/a", "/shop"), ("/media/a", "/shop"), ("/media/a", ""), ("/media/media/a", "/media")],
+    [
+        ("/shop/media/a", "/shop/"),
+        ("/shop/media/a", "/shop"),
+        ("/media/a", "/shop"),
+        ("/media/a", ""),
+        ("/media/media/a", "/media"),
+    ],
 )
 def test_the_prefix_is_below_where_the_application_is_mounted(path: str, root: str) -> None:
     request = scope(path, root_path=root, raw_path=path.encode())
