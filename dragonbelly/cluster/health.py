@@ -266,8 +266,8 @@ class Health(TickingService):
         if found != self._identity():
             raise BackendUnavailable(
                 f"its marker {MARKER} says that its files belong to the state store {found!r}, and this "
-                f"daemon's is {self._identity()!r}: is this the right Redis, and does it have its data? (to "
-                f"give the backend to this store, delete the marker)"
+                f"daemon's is {self._identity()!r}: is this the right Redis, and does it have its data? (if "
+                f"that data is gone for good, see docs/durability.rst before you delete the marker)"
             )
 
     def _tell(self, name: str, pulse: Pulse, space: Space | None) -> None:

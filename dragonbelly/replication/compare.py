@@ -180,6 +180,17 @@ class Comparison(TickingService):
 
     # --- what was not there
 
+    async def take_in(self, name: str) -> None:
+        """
+        Have everything on a backend taken into the records that they do not know of, whenever it was made: what
+        a Redis leaves behind that is lost for good.
+
+        :raises StateUnavailable: unknown whether it will be done.
+        """
+        await self._set_skipped(parse_skipped(await self._store.meta(SKIPPED)) | {name: 0})
+        if self.running:
+            self.tick()
+
     async def _catch_up(self) -> None:
         """Compare those that are back, though the gate is open: of their objects none was removed."""
         if not await self._turn.take():

@@ -14,7 +14,8 @@ from dragonbelly.interfaces import IClock, IStateStore
 #: Fields of the meta.  ``RUN``: the run whose records agree with the storage.  ``BEAT``: unix s, written while
 #: they agree and not otherwise: up to when the records that survived are complete.  ``SKIPPED``: backends that
 #: were not there to be compared, as ``<name>=<since>``.
-RUN, BEAT, SKIPPED = "epoch.run", "epoch.beat", "epoch.skipped"
+#: ``BORN``: when the store was new, unix s: what was stored before that is another store's.
+RUN, BEAT, SKIPPED, BORN = "epoch.run", "epoch.beat", "epoch.skipped", "epoch.born"
 
 #: Seconds by which the clocks of two daemons may differ, with all that lies between the making of an id and its
 #: commit: at most.
@@ -47,6 +48,8 @@ class Epoch:
         """
         run = self._store.run
         found = await self._store.meta(RUN)
+        if found is None:
+            await self._store.set_meta(BORN, None, str(int(self._clock.seconds())))
         if found is None and await self.agree(run, None):
             found = run
         if found == run:
@@ -64,6 +67,10 @@ class Epoch:
         old = await self._store.meta(BEAT)
         if self.agreed:
             await self._store.set_meta(BEAT, old, str(int(self._clock.seconds())))
+
+    async def born(self) -> int:
+        """From when on versions may be this store's own, unix s."""
+        return int(await self._store.meta(BORN) or 0) - SLACK
 
     async def since(self) -> int | None:
         """From when on versions may have been forgotten, unix s; None: nobody ever said that all is well."""

@@ -92,6 +92,11 @@ def was_deleted(version: Version) -> bool:
     return version.state is VersionState.DELETED
 
 
+def is_foreign(record: Record, found: StoredObject, born: float) -> bool:
+    """Whether it is another store's: there before ours was (``born``, unix s), and in no record."""
+    return record.version(found.version) is None and created(found.version) < born
+
+
 def is_orphan(record: Record, backend: str, found: StoredObject, before: float) -> bool:
     """
     Whether nobody will ever ask for it: its version is forgotten, and was made ``before`` (unix s; later ones

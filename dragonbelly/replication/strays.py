@@ -22,7 +22,7 @@ from dragonbelly.model import Record
 from dragonbelly.replication.adoption import Adoption
 from dragonbelly.replication.audit_round import ORPHAN, REMOVED, Finding, Round
 from dragonbelly.replication.epoch import SKIPPED, parse_skipped
-from dragonbelly.replication.objects import StoredObject, is_orphan, lots
+from dragonbelly.replication.objects import StoredObject, is_foreign, is_orphan, lots
 from dragonbelly.replication.pace import Pace
 from dragonbelly.replication.plan import SETTLED
 
@@ -63,6 +63,7 @@ class Strays:
         if not await self._health.believed(name):
             return False
         backend = self._ledger.cluster.backend(name)
+        born = await self._ledger.epoch.born()
         orphans: list[StoredObject] = []
         try:
             async for ours, foreign in lots(backend, round.prefix.rpartition("/")[0]):
@@ -78,7 +79,9 @@ class Strays:
                     if snapshot is None:
                         continue
                     go_on()
-                    if self._is_orphan(name, found, snapshot):
+                    if is_foreign(snapshot.record or Record(), found, born):
+                        round.foreign += 1
+                    elif self._is_orphan(name, found, snapshot):
                         orphans.append(found)
                     else:
                         await self._adoption.adopt(name, found, snapshot, float("inf"))
@@ -115,6 +118,7 @@ class Strays:
             go_on()
             await backend.delete(found.key)
             self._on_removed(name)
+            self._log.info("{key} on {name} belonged to nothing, and was removed", key=found.key, name=name)
             now = self._ledger.now
             round.add(Finding(found.path.member, ORPHAN, now, name, found.version, REMOVED))
 

@@ -136,7 +136,16 @@ class Admin:
         use = await self._store.use()
         return [_show(view, use) for _, view in sorted(self._cluster.view.items())]
 
+    async def _take_in(self, question: Question, name: str) -> Answer:
+        _only(question, "POST")
+        if name not in self._cluster.names:
+            raise NotFound(f"there is no backend {name}, only {', '.join(self._cluster.names)}")
+        await self._comparison.take_in(name)
+        return json_answer(self._comparison.show(), 202)
+
     async def _backend(self, question: Question, name: str) -> Answer:
+        if name.endswith("/adopt"):
+            return await self._take_in(question, name.removesuffix("/adopt"))
         use = await self._store.use()
         if name not in self._cluster.view and name not in use:
             known = ", ".join(sorted({*self._cluster.view, *use}))

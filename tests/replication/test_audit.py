@@ -15,6 +15,7 @@ from dragonbelly.lifecycle import apply
 from dragonbelly.model import BackendState, Path, Record
 from dragonbelly.replication import audit, objects, strays
 from dragonbelly.replication.audit_round import FINDINGS, Finding, Round, decode, encode, following, outcome
+from dragonbelly.replication.epoch import BORN
 from dragonbelly.replication.objects import is_orphan, of_key
 from dragonbelly.replication.turn import LEASE
 from tests.builders import DATA, NOW, PATH, R, V, configuration, done, live, record, version, vid
@@ -26,7 +27,13 @@ FAST = '[audit]\nevery = "1h"\nread_every = "5h"\nrate = 10000\nbandwidth = "1Gi
 
 @pytest.fixture
 def world(make_world):
-    return make_world(more=FAST).start()
+    return old(make_world(more=FAST).start())
+
+
+def old(world):
+    """One whose store was not made today."""
+    assert done(world.store.set_meta(BORN, done(world.store.meta(BORN)), "0"))
+    return world
 
 
 def last(world, kind="asked"):
@@ -505,6 +512,38 @@ class TestOrphans:
         assert key not in world.backends[name].objects
         assert world.bytes_of(version, name) == DATA
 
+    def test_what_was_there_before_the_store_is_another_ones(self, make_world):
+        """The data of a Redis are lost, and somebody gives its servers to a new one."""
+        world = make_world(more=FAST)
+        empty = world.save()
+        world.start()
+        paths = [Path("media", f"f{n}") for n in range(5)]
+        for path in paths:
+            world.put(path=path, data=path.name.encode() * 9)
+        world.advance(20)
+        world.daemon.stop()
+        before = {name: dict(backend.objects) for name, backend in world.backends.items()}
+        world.advance(2 * DAY, step=3600)
+        world.roll_back(empty)
+        world.another("new").start()
+        world.advance(20)
+        new = world.daemons[-1]
+        world.daemons.insert(0, new)
+        assert ask(world).foreign >= 10
+        assert {name: backend.objects for name, backend in world.backends.items()} == before
+        assert world.record(paths[0]) is None
+        # And whoever wants them back can have them.
+        for name in world.backends:
+            done(new.comparison.take_in(name))
+            world.advance(1)
+        world.advance(60)
+        for path in paths:
+            assert world.record(path).live.sha256 == sha256(path.name.encode() * 9).digest()
+            assert len(world.record(path).live.in_state(R.GOOD)) == 2
+        assert done(world.store.counts()).queued == 0
+        assert ask(world).found == 0
+        assert {name: backend.objects for name, backend in world.backends.items()} == before
+
     def test_of_another_part_stays(self, world):
         key = self.stray(world)
         ask(world, "media/b")
@@ -613,7 +652,7 @@ class TestOrphans:
         assert key not in world.backends["a"].objects
 
     def test_slowly(self, make_world):
-        world = make_world(more="[audit]\nrate = 4\n").start()
+        world = old(make_world(more="[audit]\nrate = 4\n").start())
         keys = [self.stray(world, path=Path("media", f"f{n}")) for n in range(20)]
         done(world.daemon.asked_audit.ask("", True))
         world.advance(10)

@@ -9,10 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dragonbelly import __version__
+from dragonbelly.ids import ulid
 from dragonbelly.interfaces import Counts
-from dragonbelly.keys import MARKER
+from dragonbelly.keys import MARKER, storage_key
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, Use
+from dragonbelly.model import Path as FilePath
 from tests.web.test_uploads_api import is_problem
 from tests.web.wire import Said
 from tests.web.world import World
@@ -137,6 +139,18 @@ class TestBackends:
     ) -> None:
         assert is_problem(world.api(method, f"backends/{name}", body, admin=True), status, field)
         assert all(view.state is BackendState.ALIVE for view in world.daemon.cluster.view.values())
+
+    def test_what_lies_there_is_taken_in(self, world: World) -> None:
+        key = storage_key(FilePath("default", "found"), ulid(world.clock.seconds(), lambda bits: 7))
+        world.storage("s1").objects[key] = b"there it is"
+        said = world.api("POST", "backends/s1/adopt", admin=True)
+        assert said.status == 202
+        assert "adopted" in said.json
+        world.clock.advance(1)
+        assert world.api("GET", "files/found").json["size"] == len(b"there it is")
+        assert world.api("POST", "backends/none/adopt", admin=True).status == 404
+        assert world.api("GET", "backends/s1/adopt", admin=True).status == 405
+        assert world.api("POST", "backends/s1/adopt").status == 404
 
     def test_one_that_left_the_configuration(self, make_world: MakeWorld) -> None:
         larger, world = make_world(), make_world(stores=1)

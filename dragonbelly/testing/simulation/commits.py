@@ -75,8 +75,8 @@ class Commits(Judge):
             self.uploads[version.id] = self.world.begun(path, version)
             self.uploads[version.id].began = self.now
         elif (upload := self.uploads[version.id]).order:
-            # The store had forgotten it, and what was announced with it.
-            upload.revived = self.now
+            # The store had forgotten it, and what was announced with it, and which of its keys were used.
+            upload.revived, upload.forgettable = self.now, True
             upload.size = upload.sha256 = upload.if_match = None
             upload.create_only = False
         upload, newer = self.uploads[version.id], versions[: versions.index(version)]
