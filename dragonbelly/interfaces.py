@@ -176,8 +176,9 @@ class IStateStore(Interface):
         "  Whatever is asked is asked of the one that it names at that moment."
     )
     identity: str = Attribute(
-        "Tells this store from any other, one that was emptied included; known once it is ready.  A store that "
-        "is not any more the one it was when it was ready does not answer."
+        "Tells this store from any other, one that was emptied included; known once it is ready.  A ULID, "
+        "whose time is that at which the store was new, or another text if that is not known.  A store that is "
+        "not any more the one it was when it was ready does not answer."
     )
 
     def ready() -> Deferred[None]:

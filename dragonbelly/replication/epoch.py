@@ -9,13 +9,13 @@ must not be removed.  Another run of a server is another epoch: until its record
 
 from __future__ import annotations
 
+from dragonbelly.ids import created, is_ulid
 from dragonbelly.interfaces import IClock, IStateStore
 
 #: Fields of the meta.  ``RUN``: the run whose records agree with the storage.  ``BEAT``: unix s, written while
 #: they agree and not otherwise: up to when the records that survived are complete.  ``SKIPPED``: backends that
 #: were not there to be compared, as ``<name>=<since>``.
-#: ``BORN``: when the store was new, unix s: what was stored before that is another store's.
-RUN, BEAT, SKIPPED, BORN = "epoch.run", "epoch.beat", "epoch.skipped", "epoch.born"
+RUN, BEAT, SKIPPED = "epoch.run", "epoch.beat", "epoch.skipped"
 
 #: Seconds by which the clocks of two daemons may differ, with all that lies between the making of an id and its
 #: commit: at most.
@@ -48,8 +48,6 @@ class Epoch:
         """
         run = self._store.run
         found = await self._store.meta(RUN)
-        if found is None:
-            await self._store.set_meta(BORN, None, str(int(self._clock.seconds())))
         if found is None and await self.agree(run, None):
             found = run
         if found == run:
@@ -68,9 +66,11 @@ class Epoch:
         if self.agreed:
             await self._store.set_meta(BEAT, old, str(int(self._clock.seconds())))
 
-    async def born(self) -> int:
+    @property
+    def born(self) -> float:
         """From when on versions may be this store's own, unix s."""
-        return int(await self._store.meta(BORN) or 0) - SLACK
+        identity = self._store.identity
+        return created(identity) - SLACK if is_ulid(identity) else 0.0
 
     async def since(self) -> int | None:
         """From when on versions may have been forgotten, unix s; None: nobody ever said that all is well."""

@@ -63,7 +63,6 @@ class Strays:
         if not await self._health.believed(name):
             return False
         backend = self._ledger.cluster.backend(name)
-        born = await self._ledger.epoch.born()
         orphans: list[StoredObject] = []
         try:
             async for ours, foreign in lots(backend, round.prefix.rpartition("/")[0]):
@@ -79,7 +78,7 @@ class Strays:
                     if snapshot is None:
                         continue
                     go_on()
-                    if is_foreign(snapshot.record or Record(), found, born):
+                    if is_foreign(snapshot.record or Record(), found, self._ledger.epoch.born):
                         round.foreign += 1
                     elif self._is_orphan(name, found, snapshot):
                         orphans.append(found)

@@ -16,6 +16,7 @@ from typing import Any
 from zope.interface import implementer
 
 from dragonbelly.errors import BadRecord, Conflict, StartError, StateUnavailable
+from dragonbelly.ids import ulid
 from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
@@ -83,6 +84,7 @@ class RedisStore:
         self._where = str(address)
         self._keys = Keys(partitions, prefix)
         self._require_noeviction = require_noeviction
+        self._clock = reactor
         self._random_bits = random_bits
 
         def connection(timeout: float) -> Connection:
@@ -117,7 +119,7 @@ class RedisStore:
             raise StartError(f"Redis at {self._where}: {unfit}")
         ours = {"format": FORMAT, "partitions": self.partitions}
         meta = self._keys.meta
-        first: dict[str, str | int] = {**ours, IDENTITY: f"{self._random_bits(128):032x}"}
+        first: dict[str, str | int] = {**ours, IDENTITY: ulid(self._clock.seconds(), self._random_bits)}
         await self._redis.batch([("HSETNX", meta, field, value) for field, value in first.items()])
         *theirs, identity = await self._redis.execute("HMGET", meta, *ours, IDENTITY)
         for field, found in zip(ours, theirs, strict=True):

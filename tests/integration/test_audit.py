@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import randbits
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -178,17 +179,28 @@ def test_it_goes_on_after_kill_9() -> None:
         assert site.daemon.log().count("audit 1 of everything goes on") == 1
 
 
+def born_before(site: Site, seconds: float) -> None:
+    """As if the store had been new so long ago."""
+    site.daemon.stop()
+    identity = ulid(time.time() - seconds, randbits)
+    site.redis.command("HSET", "db:meta", "store", identity)
+    for store in site.stores.values():
+        (store.root / MARKER).write_text(f"{identity}\n")
+    site.daemon.start()
+
+
 def test_an_object_that_nobody_knows_is_removed(site: Site) -> None:
     data = os.urandom(1000)
     site.put("d/file.bin", data)
     site.copied("d/file.bin")
-    long_ago = ulid(time.time() - 86400, lambda bits: int.from_bytes(os.urandom(bits // 8), "big"))
-    young = ulid(time.time() - 60, lambda bits: int.from_bytes(os.urandom(bits // 8), "big"))
+    born_before(site, 10 * 86400)
+    older, long_ago, young = (ulid(time.time() - age, randbits) for age in (11 * 86400, 86400, 60))
     root = site.stores["one"].root
+    another_ones = root / storage_key(FilePath("default", "d/older.bin"), older)
     stray = root / storage_key(FilePath("default", "d/file.bin"), long_ago)
     recent = root / storage_key(FilePath("default", "d/file.bin"), young)
     foreign = root / "default/d/mine.txt"
-    for path in (stray, recent, foreign):
+    for path in (stray, recent, foreign, another_ones):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"whose is this?")
 
@@ -197,10 +209,17 @@ def test_an_object_that_nobody_knows_is_removed(site: Site) -> None:
     assert not stray.parent.exists()
     assert recent.exists()
     assert foreign.exists()
+    assert another_ones.exists(), "it was there before the store was"
     assert (root / MARKER).exists()
     assert site.get("d/file.bin") == data
     shown = asked_for(site)
-    assert shown["objects_foreign"] == 1
+    assert shown["objects_foreign"] == 2
+    log = site.daemon.log()
+    assert log.count("belonged to nothing, and was removed") == 1
+
+    ask("POST", f"{site.daemon.admin}/-/api/v1/backends/one/adopt", b"")
+    site.eventually("it is a file", lambda: site.get("d/older.bin") == b"whose is this?")
+    site.copied("d/older.bin")
 
 
 def test_a_redis_that_comes_back_older_than_it_was(site: Site, tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from twisted.internet.defer import fail
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, NotYet, StateUnavailable
 from dragonbelly.events import Hashed
-from dragonbelly.keys import storage_key
+from dragonbelly.keys import MARKER, storage_key
 from dragonbelly.lifecycle import apply
-from dragonbelly.model import BackendState, Path, Record
+from dragonbelly.model import BackendState, Observed, Path, Record
 from dragonbelly.replication import audit, objects, strays
 from dragonbelly.replication.audit_round import FINDINGS, Finding, Round, decode, encode, following, outcome
-from dragonbelly.replication.epoch import BORN
 from dragonbelly.replication.objects import is_orphan, of_key
 from dragonbelly.replication.turn import LEASE
 from tests.builders import DATA, NOW, PATH, R, V, configuration, done, live, record, version, vid
@@ -27,13 +26,7 @@ FAST = '[audit]\nevery = "1h"\nread_every = "5h"\nrate = 10000\nbandwidth = "1Gi
 
 @pytest.fixture
 def world(make_world):
-    return old(make_world(more=FAST).start())
-
-
-def old(world):
-    """One whose store was not made today."""
-    assert done(world.store.set_meta(BORN, done(world.store.meta(BORN)), "0"))
-    return world
+    return make_world(more=FAST).start()
 
 
 def last(world, kind="asked"):
@@ -56,6 +49,13 @@ def found(round):
 
 def good(world):
     return world.live().in_state(R.GOOD)
+
+
+def stored(world):
+    return {
+        name: {key: data for key, data in backend.objects.items() if key != MARKER}
+        for name, backend in world.backends.items()
+    }
 
 
 class TestFinds:
@@ -522,19 +522,23 @@ class TestOrphans:
             world.put(path=path, data=path.name.encode() * 9)
         world.advance(20)
         world.daemon.stop()
-        before = {name: dict(backend.objects) for name, backend in world.backends.items()}
+        before = stored(world)
         world.advance(2 * DAY, step=3600)
         world.roll_back(empty)
+        world.store.identity = world.make_id(world.now)
         world.another("new").start()
         world.advance(20)
-        new = world.daemons[-1]
-        world.daemons.insert(0, new)
+        assert all(view.observed is Observed.UNREACHABLE for view in world.daemons[-1].cluster.view.values())
+        for backend in world.backends.values():
+            del backend.objects[MARKER]
+        world.advance(20)
+        world.daemon = world.daemons[-1]
         assert ask(world).foreign >= 10
-        assert {name: backend.objects for name, backend in world.backends.items()} == before
+        assert stored(world) == before
         assert world.record(paths[0]) is None
         # And whoever wants them back can have them.
         for name in world.backends:
-            done(new.comparison.take_in(name))
+            done(world.daemon.comparison.take_in(name))
             world.advance(1)
         world.advance(60)
         for path in paths:
@@ -542,7 +546,7 @@ class TestOrphans:
             assert len(world.record(path).live.in_state(R.GOOD)) == 2
         assert done(world.store.counts()).queued == 0
         assert ask(world).found == 0
-        assert {name: backend.objects for name, backend in world.backends.items()} == before
+        assert stored(world) == before
 
     def test_of_another_part_stays(self, world):
         key = self.stray(world)
@@ -652,7 +656,7 @@ class TestOrphans:
         assert key not in world.backends["a"].objects
 
     def test_slowly(self, make_world):
-        world = old(make_world(more="[audit]\nrate = 4\n").start())
+        world = make_world(more="[audit]\nrate = 4\n").start()
         keys = [self.stray(world, path=Path("media", f"f{n}")) for n in range(20)]
         done(world.daemon.asked_audit.ask("", True))
         world.advance(10)

@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from dragonbelly.errors import StartError, StateUnavailable
+from dragonbelly.ids import is_ulid
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Use, VersionState
 from dragonbelly.state.protocol import info_fields
@@ -570,7 +571,7 @@ def test_stores_are_told_apart(make_store: MakeStore, server: RedisServer) -> No
     for store in (one, again, other):
         reactor.run(store.ready)
     assert one.identity == again.identity != other.identity
-    assert len(one.identity) == 32
+    assert is_ulid(one.identity)
 
 
 def test_a_redis_that_is_emptied_under_us_is_left(make_store: MakeStore, server: RedisServer) -> None:
