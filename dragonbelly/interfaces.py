@@ -218,6 +218,12 @@ class IStateStore(Interface):
     def hasten(paths: Sequence[Path]) -> Deferred[None]:
         """Due now."""
 
+    def due(path: Path) -> Deferred[float | None]:
+        """
+        In how many seconds the path is due, 0 when it is due already; None when it is not queued.  While it is
+        claimed that is the end of its lease.
+        """
+
     def walk(cursor: str | None, limit: int) -> Deferred[tuple[list[Path], str | None]]:
         """
         Some paths and where to go on (None at first and at the end); every path that has a record throughout

@@ -19,7 +19,7 @@ from dragonbelly.interfaces import IClock, IReplicationPolicy, IStateStore, Make
 from dragonbelly.keys import key_of
 from dragonbelly.lifecycle import apply
 from dragonbelly.model import Demand, Path, Record, Terms, Upload, Version
-from dragonbelly.policies.rules import Rules
+from dragonbelly.policies.rules import Rules, Ruling
 from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.plan import Plan, advance, plan
 from dragonbelly.state.cache import RecentRecords
@@ -101,6 +101,10 @@ class Ledger:
 
     def policy(self, path: Path, version: Version) -> IReplicationPolicy:
         return self._rules.policy_for(path, version.content_type, version.size, version.asked.policy)
+
+    def ruling(self, path: Path, version: Version) -> Ruling:
+        """What decides on the policy of a version."""
+        return self._rules.ruling(path, version.content_type, version.size, version.asked.policy)
 
     def plan(self, path: Path, record: Record, avoid: frozenset[str] = frozenset()) -> Plan:
         """What is to be done about the file now."""

@@ -42,6 +42,7 @@ from dragonbelly.state.redis import RedisStore
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.api import FilesApi
 from dragonbelly.web.audit import AuditApi
+from dragonbelly.web.explain_api import ExplainApi
 from dragonbelly.web.files import Domains, Files
 from dragonbelly.web.site import Router, make_site
 
@@ -168,8 +169,9 @@ class Daemon(MultiService):
         self.audit = Audit(self.ledger, self.health, config, reactor, name, metrics, every)
         self.asked_audit = AskedAudit(self.ledger, self.health, config, reactor, name, metrics, every)
         audits = AuditApi(store, config, self.audit, self.asked_audit)
+        explain = ExplainApi(self.ledger, files, domains, config, reactor)
         operators = Admin(
-            store, self.cluster, self.states, self.health, self.comparison, audits, reactor, metrics
+            store, self.cluster, self.states, self.health, self.comparison, audits, explain, reactor, metrics
         )
         self.public = Router(files, api, metrics)
         self.admin = Router(files, api, metrics, operators)

@@ -30,6 +30,7 @@ PURE = (
     "dragonbelly.contrib.redirects",
     "dragonbelly.contrib.wsgi",
     "dragonbelly.contrib.asgi",
+    "dragonbelly.web.explain",
 )
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.

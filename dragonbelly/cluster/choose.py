@@ -23,26 +23,32 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def choose(version: Version, cluster: ClusterView, random: Callable[[], float]) -> Choice | None:
-    """
-    A good replica on a backend that serves, at random by weight; failing that one that is leaving (whole until
-    its grace ends), then good ones on backends that look away, then those on backends that were taken down.
-    None: there is nothing to point at.  A replica that is missing, suspect, lost or condemned never comes.
-    """
-    tiers: tuple[list[Replica], ...] = ([], [], [], [])
-    for replica in version.replicas:
-        backend = cluster.get(replica.backend)
-        if backend is not None and (tier := _tier(replica, backend)) is not None:
-            tiers[tier].append(replica)
-    for tier, replicas in enumerate(tiers):
+    """One of the first of the ``tiers``, at random by weight.  None: there is nothing to point at."""
+    ranked = tiers(version, cluster)
+    for tier, replicas in enumerate(ranked):
         if replicas:
             best = _draw(replicas, cluster, random)
             others = [r for r in replicas if r is not best]
             if not others:
                 # The next best: what looks away may be back, or only we cannot get there.  But nobody is sent
                 # to what was taken down while there is another.
-                others = next(filter(None, tiers[tier + 1 : _DOWN]), [])
+                others = next(filter(None, ranked[tier + 1 : _DOWN]), [])
             return Choice(best, tuple(others), last_resort=tier > 0)
     return None
+
+
+def tiers(version: Version, cluster: ClusterView) -> tuple[list[Replica], ...]:
+    """
+    Whom readers are sent to, one tier after the other: good replicas on backends that serve, those that are
+    leaving (whole until their grace ends), good ones on backends that look away, those on backends that were
+    taken down.  A replica that is missing, suspect, lost or condemned is in none.
+    """
+    ranked: tuple[list[Replica], ...] = ([], [], [], [])
+    for replica in version.replicas:
+        backend = cluster.get(replica.backend)
+        if backend is not None and (tier := _tier(replica, backend)) is not None:
+            ranked[tier].append(replica)
+    return ranked
 
 
 #: The tier of servers that were taken down.

@@ -212,7 +212,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "policies": {name: (policy.kind, policy.options) for name, policy in self.policies.items()},
             "backends": {name: (b.host, b.zone, b.weight) for name, b in self.backends.items()},
         }
-        text = msgspec.json.encode(placement, enc_hook=_plain, order="deterministic")
+        text = msgspec.json.encode(placement, enc_hook=plain, order="deterministic")
         return hashlib.sha256(text).hexdigest()[:32]
 
 
@@ -225,8 +225,8 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def _plain(value: object) -> object:
-    """The number that a duration or a size is."""
+def plain(value: object) -> object:
+    """The number that a duration or a size is, for JSON."""
     if isinstance(value, float):
         return float(value)
     if isinstance(value, int):

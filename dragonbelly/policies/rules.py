@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from mimetypes import MimeTypes
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from dragonbelly.config.values import Config, Rule
 from dragonbelly.interfaces import IReplicationPolicy
@@ -61,6 +63,18 @@ class _Matcher(NamedTuple):
         )
 
 
+class Ruling(msgspec.Struct, frozen=True):
+    """
+    The name of a file's policy, and what decided: the file itself, a rule of its domain (``index`` counts from
+    0), or the domain's default.
+    """
+
+    policy: str
+    by: Literal["file", "rule", "domain"]
+    index: int | None = None
+    rule: Rule | None = None
+
+
 class Rules:
     """
     The rules of all domains.  ``policies`` are the policies by name; ``unknown`` is told once of each policy
@@ -85,18 +99,24 @@ class Rules:
         self, path: Path, content_type: str | None, size: int | None, named: str | None = None
     ) -> IReplicationPolicy:
         """The policy of a file; ``named`` is the one that it asks for itself."""
-        if named is not None:
-            if policy := self._policies.get(named):
-                return policy
-            if named not in self._told and len(self._told) < _TOLD:
-                self._told.add(named)
-                self._unknown(path, named)
+        ruling = self.ruling(path, content_type, size, named)
+        if named is not None and ruling.by != "file" and named not in self._told and len(self._told) < _TOLD:
+            self._told.add(named)
+            self._unknown(path, named)
+        return self._policies[ruling.policy]
+
+    def ruling(
+        self, path: Path, content_type: str | None, size: int | None, named: str | None = None
+    ) -> Ruling:
+        """The same with what decided."""
+        if named is not None and named in self._policies:
+            return Ruling(named, "file")
         default, rules = self._domains.get(path.domain, (DEFAULT, []))
         media = media_type(path.name, content_type) if rules else None
-        for matcher in rules:
+        for index, matcher in enumerate(rules):
             if matcher.holds(path.name, media, size):
-                return self._policies[matcher.rule.policy]
-        return self._policies[default]
+                return Ruling(matcher.rule.policy, "rule", index, matcher.rule)
+        return Ruling(default, "domain")
 
 
 def _compile(rule: Rule) -> _Matcher:

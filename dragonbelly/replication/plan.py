@@ -38,6 +38,9 @@ LOOK_MIN, LOOK_MAX = 1, 60
 #: under the same key a second time.
 SETTLED = 5
 
+#: Why what was decided to go stays.
+UNCOMPARED = "nothing is removed or given up before all records and the storage were compared"
+
 
 class Step(msgspec.Struct, frozen=True):
     """Something to be done at a storage server, for version ``id``."""
@@ -72,16 +75,24 @@ class Remove(Step, frozen=True):
     generation: int
 
 
+class Wait(msgspec.Struct, frozen=True):
+    """Something that is owed to version ``id``, and ``why`` no step can do it now; ``backend``: there."""
+
+    id: str
+    why: str
+    backend: str | None = None
+
+
 class Plan(msgspec.Struct, frozen=True):
     """
-    ``due`` is when time alone will change the plan (seconds from now, None: never); ``waits`` is whether
-    something is owed that no step can do now, because a server is away or there are too few.
+    ``due`` is when time alone will change the plan (seconds from now, None: never); ``waits`` is what is owed
+    and no step can do now, because a server is away or there are too few.
     """
 
     moves: tuple[Event, ...] = ()
     steps: tuple[Step, ...] = ()
     due: float | None = None
-    waits: bool = False
+    waits: tuple[Wait, ...] = ()
 
 
 class _Draft:
@@ -92,12 +103,15 @@ class _Draft:
         self.keep = keep
         self.moves: list[Event] = []
         self.steps: list[Step] = []
-        self.waits = False
+        self.waits: list[Wait] = []
         self.due: float | None = None
 
     def at(self, moment: float) -> None:
         delay = max(0, moment - self.now)
         self.due = delay if self.due is None else min(self.due, delay)
+
+    def wait(self, version: Version, why: str, backend: str | None = None) -> None:
+        self.waits.append(Wait(version.id, why, backend))
 
 
 def plan(
@@ -136,7 +150,7 @@ def plan(
                 _plan_end(draft, version, cluster, None)
             case V.SUPERSEDED | V.DELETED:
                 _plan_end(draft, version, cluster, version.since + grace)
-    return Plan(tuple(draft.moves), tuple(draft.steps), draft.due, draft.waits)
+    return Plan(tuple(draft.moves), tuple(draft.steps), draft.due, tuple(draft.waits))
 
 
 def advance(record: Record, make: Callable[[Record], Plan]) -> tuple[Record, Plan]:
@@ -166,7 +180,7 @@ def _plan_upload(draft: _Draft, version: Version, cluster: ClusterView) -> None:
     final = draft.now >= deadline
     draft.steps.append(Verify(version.id, final=final and not draft.keep))
     if final and draft.keep:
-        draft.waits = True
+        draft.wait(version, UNCOMPARED)
     if not final:
         age = draft.now - version.since
         draft.at(min(deadline, draft.now + min(max(age / 2, LOOK_MIN), LOOK_MAX)))
@@ -195,11 +209,11 @@ def _plan_removal(
     elif draft.now < end:
         draft.at(end)
     elif draft.keep:
-        draft.waits = True
+        draft.wait(version, UNCOMPARED, replica.backend)
     elif backend is not None and backend.reachable:
         draft.steps.append(Remove(version.id, replica.backend, replica.generation))
     else:
-        draft.waits = True
+        draft.wait(version, "its object is to be removed, and the server is away", replica.backend)
 
 
 def _is_dead(replica: Replica, cluster: ClusterView) -> bool:
@@ -246,10 +260,10 @@ def _plan_live(
     drops = tuple(_drops(now, version, placement, cluster, avoid, record.damaged))
     if placement.enough and not drops and len(good) > placement.owed and len(_sure(good, cluster)) < len(good):
         # One too many, and none may go while a server is away: to be looked at when it is back.
-        draft.waits = True
+        draft.wait(version, "it has a copy too many, and none is removed while a server that holds one is away")
     gone = [*drops, *_bad(now, version)]
-    if draft.keep:
-        draft.waits |= bool(gone)
+    if draft.keep and gone:
+        draft.wait(version, UNCOMPARED)
     else:
         draft.moves.extend(gone)
 
@@ -264,31 +278,39 @@ def _plan_live(
                 if backend is not None and backend.takes and sources:
                     draft.steps.append(Copy(version.id, replica.backend, replica.generation, sources))
                 else:
-                    draft.waits = True
+                    lacks = (
+                        "no copy can be read to make it from" if not sources else "the server takes no files"
+                    )
+                    draft.wait(version, f"a copy is to be made, and {lacks} now", replica.backend)
             case R.LEAVING:
                 if not placement.enough or not good:
                     continue
                 if now < replica.since + grace:
                     draft.at(replica.since + grace)
-                elif draft.keep or _counted(_sure(good, cluster), cluster) < placement.owed:
+                elif draft.keep:
+                    draft.wait(version, UNCOMPARED, replica.backend)
+                elif _counted(_sure(good, cluster), cluster) < placement.owed:
                     # One that is away may never come back: what is left stays until it has.
-                    draft.waits = True
+                    why = "it is to be removed, and a server that holds another copy is away"
+                    draft.wait(version, why, replica.backend)
                 elif not _served(good, cluster):
                     # Nobody is sent to a server that a person took down, so this one is read from.
-                    draft.waits = True
+                    why = "it is to be removed, and readers can be sent to no other copy"
+                    draft.wait(version, why, replica.backend)
                 else:
                     draft.moves.append(Condemned(now, version.id, replica.backend, replica.generation))
             case R.SUSPECT | R.LOST:
                 if backend is not None and backend.reachable:
                     draft.steps.append(Check(version.id, replica.backend))
                 else:
-                    draft.waits = True
+                    why = "it is to be read, to see whether it is good, and the server is away"
+                    draft.wait(version, why, replica.backend)
             case R.CONDEMNED if record.damaged and not _is_dead(replica, cluster):
-                draft.waits = True  # with no good copy left every byte is kept
+                draft.wait(version, "no good copy is left, so every byte is kept", replica.backend)
             case R.CONDEMNED:
                 _plan_removal(draft, version, replica, cluster)
     if not placement.enough and not draft.steps:
-        draft.waits = True
+        draft.wait(version, "it has fewer good copies than it is owed, and no more can be made now")
     return _counted(good, cluster) >= min(placement.owed, max(placement.possible, 1))
 
 

@@ -125,6 +125,11 @@ class MemoryStore:
             self._move(path.member, 0.0)
 
     @answers
+    def due(self, path: Path) -> float | None:
+        due = self._due.get(path.member)
+        return None if due is None else max(0.0, due.time - self._clock.seconds())
+
+    @answers
     def walk(self, cursor: str | None, limit: int) -> tuple[list[Path], str | None]:
         return _some(self.records, cursor, limit)
 

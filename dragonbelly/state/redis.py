@@ -198,6 +198,12 @@ class RedisStore:
         if commands:
             await self._redis.batch(commands)
 
+    @fires
+    async def due(self, path: Path) -> float | None:
+        due = self._keys.due(self._keys.partition(path))
+        score, now = await self._redis.batch([("ZSCORE", due, path.member), ("TIME",)])
+        return None if score is None else max(0.0, float(score) - _time(now))
+
     # --- going through all of it ---------------------------------------------------------------------------
 
     @fires
@@ -287,8 +293,7 @@ class RedisStore:
 
     @fires
     async def counts(self) -> Counts:
-        seconds, microseconds = await self._redis.execute("TIME")
-        now = repr(int(seconds) + int(microseconds) / 1_000_000)
+        now = repr(_time(await self._redis.execute("TIME")))
         keys, each = self._keys, range(self.partitions)
         replies = await self._redis.batch(
             [
@@ -370,6 +375,12 @@ def unfitness(info: Mapping[str, str], require_noeviction: bool) -> str | None:
 
 def _seconds(delay: float | None) -> str:
     return "" if delay is None else repr(float(delay))
+
+
+def _time(reply: Sequence[bytes]) -> float:
+    """What ``TIME`` says, in unix s."""
+    seconds, microseconds = reply
+    return int(seconds) + int(microseconds) / 1_000_000
 
 
 def _path(member: bytes) -> Path:

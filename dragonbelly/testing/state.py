@@ -391,6 +391,27 @@ class StateStoreContract:
         assert (await store.counts())[:3] == (1, 1200, 1200)
         assert {claim.path for claim in await store.claim(2000, 1000)} == set(paths)
 
+    @_on_store
+    async def test_due(self, store: IStateStore) -> None:
+        assert await store.due(PHOTO) is None
+        snapshot = await put(store, PHOTO, record(), due=1000.0)
+        assert await store.due(Path("media2", PHOTO.name)) is None
+        due = await store.due(PHOTO)
+        assert due is not None and 900 < due <= 1000
+        await self.elapse(store, 0.2)
+        later = await store.due(PHOTO)
+        assert later is not None and later <= due - 0.2
+        await store.hasten([PHOTO])
+        assert await store.due(PHOTO) == 0
+        [claim] = await store.claim(10, 500)
+        lease = await store.due(PHOTO)
+        assert lease is not None and 400 < lease <= 500
+        assert await store.settle(claim, None)
+        assert await store.due(PHOTO) is None, "it has a record, and nothing to do"
+        await store.commit(PHOTO, snapshot, None, 100.0)
+        gone = await store.due(PHOTO)
+        assert gone is not None and 0 < gone <= 100, "queued, and without a record"
+
     # --- going through all of it ---------------------------------------------------------------------------
 
     @_on_store

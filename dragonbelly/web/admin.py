@@ -21,6 +21,7 @@ from dragonbelly.web.announced import rfc3339
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.asked import decode
 from dragonbelly.web.audit import AuditApi
+from dragonbelly.web.explain_api import ExplainApi
 from dragonbelly.web.message import Answer, Question, json_answer
 
 _BACKEND = f"{PREFIX}backends/".encode()
@@ -48,6 +49,7 @@ class Admin:
         health: Health,
         comparison: Comparison,
         audit: AuditApi,
+        explain: ExplainApi,
         clock: IClock,
         metrics: Metrics,
     ) -> None:
@@ -57,6 +59,7 @@ class Admin:
         self._probes = health
         self._comparison = comparison
         self._audit = audit
+        self._explain = explain
         self._clock = clock
         self._metrics = metrics
 
@@ -77,6 +80,9 @@ class Admin:
             return json_answer({"backends": await self._backends()})
         if path == f"{PREFIX}audit".encode():
             return await self._audit.answer(question)
+        if path == f"{PREFIX}explain".encode():
+            _only(question, "GET", "HEAD")
+            return await self._explain.answer(question)
         if path.startswith(_BACKEND):
             return await self._backend(question, path.removeprefix(_BACKEND).decode("latin-1"))
         return None

@@ -9,9 +9,7 @@ import msgspec
 from twisted.internet.task import deferLater
 
 from dragonbelly.errors import (
-    BackendUnavailable,
     BadField,
-    BadPath,
     Lapsed,
     MethodNotAllowed,
     Mismatch,
@@ -27,11 +25,11 @@ from dragonbelly.replication.plan import demand
 from dragonbelly.replication.verify import Verifier
 from dragonbelly.state.promise import promise
 from dragonbelly.web import announced
-from dragonbelly.web.asked import Change, CompleteAsked, Query, UploadAsked, decode
+from dragonbelly.web.asked import Change, CompleteAsked, Query, UploadAsked, decode, file_name
 from dragonbelly.web.files import Domains, Files, live_version, show_uploads
 from dragonbelly.web.listing import Page, list_files
 from dragonbelly.web.message import Answer, Question, json_answer
-from dragonbelly.web.paths import check_name, parse_name, quote_name
+from dragonbelly.web.paths import parse_name, quote_name
 
 PREFIX = "/-/api/v1/"
 
@@ -83,22 +81,14 @@ class FilesApi:
         raise NotFound("the API has no such resource")
 
     def _domain(self, question: Question, query: Query, admin: bool) -> str:
-        named = query.text("domain")
-        if not named:
-            return self._domains.of(question)
-        if not admin:
-            raise BadField("on this listener the host decides", field="domain")
-        if named not in self._domains.names:
-            known = ", ".join(sorted(self._domains.names))
-            raise BadField(f"there is no domain {named!r}, only {known}", field="domain")
-        return named
+        return self._domains.asked(question, query.text("domain"), admin)
 
     # --- uploads
 
     async def _begin(self, question: Question, admin: bool) -> Answer:
         query = Query(question, "domain")
         asked = decode(question.body, UploadAsked)
-        path = Path(self._domain(question, query, admin), _name(asked.path))
+        path = Path(self._domain(question, query, admin), file_name(asked.path))
         if asked.size is not None and asked.size < 0:
             raise BadField("a size is 0 or more", field="size")
         version, places = await self._ledger.accept(
@@ -136,7 +126,7 @@ class FilesApi:
         copies = query.number("copies", 1, announced.COPIES_MAX)
         deadline = self._clock.seconds() + query.seconds("timeout", 30.0, WAIT_MAX)
         asked = decode(question.body, CompleteAsked)
-        path = Path(self._domain(question, query, admin), _name(asked.path))
+        path = Path(self._domain(question, query, admin), file_name(asked.path))
         sha256 = announced.sha256_hex(asked.sha256)
         snapshot = await self._ledger.read(path)
         version = _upload(snapshot, id)
@@ -165,7 +155,7 @@ class FilesApi:
 
     async def _abort(self, question: Question, id: str, admin: bool) -> Answer:
         query = Query(question, "domain", "path")
-        path = Path(self._domain(question, query, admin), _name(query.text("path")))
+        path = Path(self._domain(question, query, admin), file_name(query.text("path")))
         snapshot = await self._ledger.read(path)
         version = _upload(snapshot, id)
         if version.state is VersionState.UPLOADING:
@@ -259,12 +249,8 @@ class FilesApi:
         }
 
     def _url(self, path: Path, version: Version, replica: Any) -> str | None:
-        if replica.state is not ReplicaState.GOOD:
-            return None
-        try:
-            return self._files.url(path, version, replica)
-        except BackendUnavailable:
-            return None  # it left the configuration
+        good = replica.state is ReplicaState.GOOD
+        return self._files.shown_url(path, version, replica) if good else None
 
 
 def _summary(version: Version) -> dict[str, Any]:
@@ -281,13 +267,6 @@ def _summary(version: Version) -> dict[str, Any]:
 def _only(question: Question, method: str) -> None:
     if question.method != method and not (question.method == "HEAD" and method == "GET"):
         raise MethodNotAllowed(f"{question.method} is not for this resource", allow=method)
-
-
-def _name(path: str) -> str:
-    try:
-        return check_name(path.removeprefix("/"))
-    except BadPath as error:
-        raise BadField(error.detail, field="path") from None
 
 
 def _upload(snapshot: Snapshot, id: str) -> Version:

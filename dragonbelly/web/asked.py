@@ -8,8 +8,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from dragonbelly.errors import BadField, BadRequest
+from dragonbelly.errors import BadField, BadPath, BadRequest
 from dragonbelly.web.message import Question
+from dragonbelly.web.paths import check_name
 
 T = TypeVar("T")
 
@@ -59,6 +60,14 @@ def decode(body: bytes, type: type[T]) -> T:
         raise BadField(text, field=field) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
+
+
+def file_name(path: str) -> str:
+    """The name of a file that a field tells.  :raises BadField: it is none."""
+    try:
+        return check_name(path.removeprefix("/"))
+    except BadPath as error:
+        raise BadField(error.detail, field="path") from None
 
 
 class Query:

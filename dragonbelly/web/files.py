@@ -8,6 +8,8 @@ from dragonbelly.cluster.choose import Choice, choose
 from dragonbelly.config.values import Config
 from dragonbelly.digests import repr_digest
 from dragonbelly.errors import (
+    BackendUnavailable,
+    BadField,
     MethodNotAllowed,
     NoBackend,
     NoGoodCopy,
@@ -43,6 +45,21 @@ class Domains:
         if name is None:
             raise UnknownDomain(f"no domain has the host {host or '(none)'}")
         return name
+
+    def asked(self, question: Question, named: str, admin: bool) -> str:
+        """
+        The one that is named, which only an operator may, or else that of the host.
+
+        :raises BadField: there is none of this name, or it may not be named here.
+        """
+        if not named:
+            return self.of(question)
+        if not admin:
+            raise BadField("on this listener the host decides", field="domain")
+        if named not in self.names:
+            known = ", ".join(sorted(self.names))
+            raise BadField(f"there is no domain {named!r}, only {known}", field="domain")
+        return named
 
 
 def live_version(path: Path, snapshot: Snapshot) -> Version:
@@ -158,6 +175,13 @@ class Files:
     def url(self, path: Path, version: Version, replica: Replica) -> str:
         """Where a client reads a replica."""
         return self._ledger.cluster.backend(replica.backend).download_url(key_of(path, version, replica))
+
+    def shown_url(self, path: Path, version: Version, replica: Replica) -> str | None:
+        """The same for those who only look; None when its backend left the configuration."""
+        try:
+            return self.url(path, version, replica)
+        except BackendUnavailable:
+            return None
 
     def _redirect(self, path: Path, version: Version, choice: Choice) -> tuple[tuple[str, str], ...]:
         headers = [

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragonbelly.model import Path
-from dragonbelly.policies.rules import Rules, media_type, path_glob, type_glob
+from dragonbelly.policies.rules import Rules, Ruling, media_type, path_glob, type_glob
 from tests.config.kinds import SMALL, loads
 
 CONFIG = """
@@ -52,6 +52,17 @@ def rules():
 )
 def test_the_first_rule_that_matches_wins(rules, name, content_type, size, policy):
     assert rules.policy_for(Path("media", name), content_type, size).name == policy
+
+
+def test_what_decided_is_told(rules):
+    media = Path("media", "x.mp4")
+    assert rules.ruling(media, None, 5, "large") == Ruling("large", "file")
+    second = rules.ruling(media, None, 10**7)
+    assert (second.policy, second.by, second.index) == ("large", "rule", 1)
+    assert second.rule.type == "video/*"
+    assert rules.ruling(media, None, 10**7, "unknown") == second
+    assert rules.ruling(Path("media", "x"), None, None) == Ruling("plain", "domain")
+    assert rules.ruling(Path("removed", "x"), None, None) == Ruling("default", "domain")
 
 
 def test_domains_have_rules_of_their_own(rules):

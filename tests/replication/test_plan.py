@@ -40,7 +40,20 @@ from dragonbelly.model import (
     VersionState,
 )
 from dragonbelly.policies.copies import CopiesPolicy
-from dragonbelly.replication.plan import SETTLED, Check, Copy, Plan, Remove, Step, Verify, advance, demand, plan
+from dragonbelly.replication.plan import (
+    SETTLED,
+    UNCOMPARED,
+    Check,
+    Copy,
+    Plan,
+    Remove,
+    Step,
+    Verify,
+    Wait,
+    advance,
+    demand,
+    plan,
+)
 from dragonbelly.testing.policy import clusters
 from tests.builders import DATA, NOW, live, record, upload, version, vid, view
 
@@ -63,6 +76,11 @@ def removal(record: Record, cluster: ClusterView, now: int = NOW) -> tuple[Step,
     """The steps, once what was condemned ``now`` has settled; there are none before."""
     assert not [s for s in planned(record, cluster, now=now + SETTLED - 1).steps if isinstance(s, Remove)]
     return planned(record, cluster, now=now + SETTLED).steps
+
+
+def one_wait(left: Plan) -> Wait:
+    [wait] = left.waits
+    return wait
 
 
 def states(version: Version | None) -> dict[str, str]:
@@ -104,13 +122,15 @@ def test_sources_are_good_ones_then_leaving_ones_that_answer():
 def test_without_a_source_it_waits():
     after, left = advanced(record(live("a:good")), view("a:away", "b"))
     assert states(after.live) == {"a": "good", "b": "missing"}
-    assert (left.steps, left.waits) == ((), True)
+    assert [wait.backend for wait in left.waits] == ["b", None]
+    assert "no copy can be read to make it from" in left.waits[0].why
+    assert left.steps == ()
 
 
 def test_with_too_few_servers_it_waits():
     after, left = advanced(record(live("a:good")), view("a"))
     assert after.thin_since == NOW
-    assert (left.steps, left.waits, left.due) == ((), True, None)
+    assert (left.steps, bool(left.waits), left.due) == ((), True, None)
 
 
 def test_surplus_leaves_and_goes_after_the_grace():
@@ -151,7 +171,7 @@ def test_what_leaves_stays_while_another_may_not_come_back():
     there = record(live("a:good", "b:good", f"c:leaving@{LONG_AGO}"))
     after, left = advanced(there, view("a", "b:patient", "c"))
     assert states(after.live)["c"] == "leaving"
-    assert (left.steps, left.waits) == ((), True)
+    assert (left.steps, bool(left.waits)) == ((), True)
     after, left = advanced(there, view("a", "b", "c"))
     assert removal(after, view("a", "b", "c")) == (Remove(vid(1), "c", 0),)
     # Of the two that are owed one is away for good: it is needed again.
@@ -164,7 +184,8 @@ def test_surplus_waits_for_a_server_that_is_away():
     for away in ("c:patient", "c:away"):
         after, left = advanced(three, view("a", "b", away))
         assert after == three
-        assert left == Plan(waits=True)
+        assert left == Plan(waits=left.waits)
+        assert "a copy too many" in one_wait(left).why
     # When a person says that it is up again all files are looked at.
     assert advanced(three, view("a", "b", "c:down")) == (three, Plan())
     # As many as are owed wait for nothing.
@@ -179,7 +200,9 @@ def test_what_leaves_stays_while_readers_have_nowhere_else_to_go():
     # What is taken down counts: all that is owed is there, and nobody can read it.
     after, left = advanced(there, view("a:down", "b:down", "c"))
     assert after == there
-    assert left == Plan(waits=True)
+    assert left == Plan(waits=left.waits)
+    assert one_wait(left).backend == "c"
+    assert "readers can be sent to no other" in one_wait(left).why
     after, _ = advanced(there, view("a", "b:down", "c"))
     assert states(after.live)["c"] == "condemned"
 
@@ -197,7 +220,7 @@ def test_a_doubted_one_is_checked():
     _, left = advanced(record(live("a:good", "b:suspect")), view("a", "b"))
     assert left.steps == (Check(vid(1), "b"),)
     _, left = advanced(record(live("a:good", "b:suspect")), view("a", "b:away"))
-    assert (left.steps, left.waits) == ((), True)
+    assert (left.steps, bool(left.waits)) == ((), True)
 
 
 def test_a_lost_one_makes_room_only_while_a_good_one_is_left():
@@ -216,7 +239,8 @@ def test_of_a_damaged_file_what_was_condemned_stays():
     there = record(live(f"a:condemned@{LONG_AGO}", "b:lost", sha256=None))
     after, left = advanced(there, view("a", "b"))
     assert states(after.live) == {"a": "condemned", "b": "lost"}
-    assert left == Plan(steps=(Check(vid(1), "b"),), waits=True)
+    assert left == Plan(steps=(Check(vid(1), "b"),), waits=left.waits)
+    assert one_wait(left) == Wait(vid(1), "no good copy is left, so every byte is kept", "a")
     # With a good one it goes.
     after, left = advanced(record(live(f"a:condemned@{LONG_AGO}", "b:good")), view("a", "b"), copies=1)
     assert left.steps == (Remove(vid(1), "a", 0),)
@@ -277,7 +301,7 @@ def test_nothing_leaves_and_nothing_is_condemned():
     ):
         after, left = kept(there, *cluster)
         assert after == there
-        assert (left.steps, left.waits) == ((), True)
+        assert (left.steps, bool(left.waits)) == ((), True)
         assert advanced(there, view(*cluster))[0] != there
 
 
@@ -300,7 +324,7 @@ def test_nothing_is_removed():
 def test_no_upload_is_given_up():
     there = record(version(1, V.UPLOADING, "a:missing", upload=upload(deadline=NOW)))
     _, left = kept(there, "a")
-    assert left == Plan(steps=(Verify(vid(1), final=False),), waits=True)
+    assert left == Plan(steps=(Verify(vid(1), final=False),), waits=(Wait(vid(1), UNCOMPARED),))
 
 
 def test_what_brings_no_harm_goes_on():
@@ -336,7 +360,7 @@ def test_dead_is_lost_without_asking():
     # When all is dead nothing is forgotten: the server may turn out not to be.
     after, left = advanced(record(live("a:good")), view("a:dead"))
     assert states(after.live) == {"a": "lost"}
-    assert (left.steps, left.waits) == ((), True)
+    assert (left.steps, bool(left.waits)) == ((), True)
     after, left = advanced(after, view("a"))
     assert left.steps == (Check(vid(1), "a"),)
 
@@ -406,7 +430,8 @@ def test_the_grace(state):
     _, left = advanced(over, view("a", "b:away"), now=NOW + GRACE - 1)
     assert left == Plan(due=1)
     _, left = advanced(over, view("a", "b:away"), now=NOW + GRACE)
-    assert left == Plan(steps=(Remove(vid(1), "a", 0),), waits=True)
+    away = Wait(vid(1), "its object is to be removed, and the server is away", "b")
+    assert left == Plan(steps=(Remove(vid(1), "a", 0),), waits=(away,))
 
 
 def test_the_dead_are_not_asked_to_remove():

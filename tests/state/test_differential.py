@@ -43,6 +43,7 @@ calls = st.one_of(
     st.tuples(st.just("claim"), st.sampled_from([0, 100, 100, 100]), delays),
     st.tuples(st.just("settle"), st.integers(0, 20), dues),
     st.tuples(st.just("hasten"), st.lists(paths, max_size=3)),
+    st.tuples(st.just("due"), paths),
     st.tuples(
         st.just("page"), st.sampled_from(["media", "m", "x"]), texts, texts, st.sampled_from([0, 1, 2, 100])
     ),
@@ -98,6 +99,10 @@ class Player:
         if not self.claims:
             return False
         return await self.store.settle(self.claims[-1 - number % len(self.claims)], due) is not None
+
+    async def _due(self, path: Path) -> object:
+        due = await self.store.due(path)
+        return None if due is None else due > 500
 
     async def _walk(self, limit: int) -> object:
         return await walked(self.store, limit)
