@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +36,7 @@ class Embedded(Service):
     """
     The whole, with its data in ``directory``.  ``listen`` and ``admin`` are endpoint strings; a TCP one without
     an interface is on loopback, as the nodes are: readers elsewhere could not follow a redirect to them.
+    Pages of ``origins`` may read and upload with ``fetch``.
     """
 
     _log = Logger()
@@ -46,12 +48,14 @@ class Embedded(Service):
         public: str | None = None,
         admin: str | None = None,
         options: usage.Options | None = None,
+        origins: Sequence[str] = (),
     ) -> None:
         self._reactor = reactor
         self._directory = directory.absolute()
         self._public = _on_loopback(public or LISTEN)
         self._admin = _on_loopback(admin or ADMIN)
         self._options = options
+        self._origins = tuple(origins)
         self._lock: IO[str] | None = None
         self._redis: PrivateRedis | None = None
         self._nodes: list[IListeningPort] = []
@@ -86,7 +90,9 @@ class Embedded(Service):
     def _start_node(self, name: str) -> str:
         # Each has a secret of its own: what is signed for one node is worth nothing at the others.
         secret = _secret(self._secret_file(name))
-        site = make_node(self._reactor, self._directory / name, secret.encode(), name=name)
+        site = make_node(
+            self._reactor, self._directory / name, secret.encode(), name=name, origins=self._origins
+        )
         port = listen(self._reactor, "tcp:0:interface=127.0.0.1", site)
         self._nodes.append(port)
         return f"http://127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
@@ -103,7 +109,8 @@ class Embedded(Service):
             f"secret_file = {json.dumps(str(self._secret_file(name)))}\n"
             for name, url in urls.items()
         )
-        return f"[state]\nredis = {json.dumps(redis)}\n{backends}"
+        origins = json.dumps(self._origins)
+        return f"[state]\nredis = {json.dumps(redis)}\n[http]\norigins = {origins}\n{backends}"
 
     def _greet(self) -> None:
         assert self._daemon is not None

@@ -37,7 +37,7 @@ from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.starting import cannot_start, give_up, give_up_later, listen
+from dragonbelly.starting import cannot_start, give_up, give_up_later, listen, origin_option
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.api import FilesApi
@@ -65,6 +65,14 @@ class Options(usage.Options):
         ["admin", None, None, "Where operators are served, a Twisted endpoint [default: port 8081]."],
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins: list[str] = []
+
+    def opt_origin(self, origin: str) -> None:
+        """Without --config: pages of it (https://host[:port], or *) may use fetch; may be given again."""
+        self.origins.append(origin_option(origin))
+
     def opt_version(self) -> None:
         """Display Dragonbelly's version and exit."""
         raise SystemExit(f"dragonbelly {__version__}")
@@ -77,9 +85,11 @@ def makeService(options: Options) -> IService:
     if options["config"] is None:
         from dragonbelly.embedded import Embedded
 
-        return Embedded(reactor, Path(options["data"]), options["listen"], options["admin"], options)
-    if options["listen"] or options["admin"]:
-        give_up("--listen and --admin go without --config; with it, [http] says where to listen")
+        return Embedded(
+            reactor, Path(options["data"]), options["listen"], options["admin"], options, options.origins
+        )
+    if options["listen"] or options["admin"] or options.origins:
+        give_up("--listen, --admin and --origin go without --config; with it, [http] says all that")
     try:
         config = load(options["config"])
         return Listening(reactor, make_daemon(reactor, config), config.http.listen, config.http.admin, options)
@@ -173,7 +183,7 @@ class Daemon(MultiService):
         operators = Admin(
             store, self.cluster, self.states, self.health, self.comparison, audits, explain, reactor, metrics
         )
-        self.public = Router(files, api, metrics)
+        self.public = Router(files, api, metrics, origins=config.http.origins)
         self.admin = Router(files, api, metrics, operators)
         self.public_site = make_site(self.public, reactor, config.http.idle)
         self.admin_site = make_site(self.admin, reactor, config.http.idle)

@@ -15,12 +15,21 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from dragonbelly.cors import parse_origin
 from dragonbelly.errors import StartError
 
 
 def give_up(message: str) -> NoReturn:
     """End with one line while the service is being made; ``twistd`` would show a traceback, or its usage."""
     raise SystemExit(f"dragonbelly: {message}")
+
+
+def origin_option(text: str) -> str:
+    """The value of an option ``--origin``; ends with one line when it is none."""
+    try:
+        return parse_origin(text)
+    except ValueError as error:
+        give_up(f"--origin {text}: expected {error}")
 
 
 def cannot_start(error: Exception, options: usage.Options | None) -> NoReturn:

@@ -31,6 +31,7 @@ PURE = (
     "dragonbelly.contrib.wsgi",
     "dragonbelly.contrib.asgi",
     "dragonbelly.web.explain",
+    "dragonbelly.cors",
 )
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.

@@ -11,6 +11,7 @@ from twisted.internet.endpoints import serverFromString
 
 from dragonbelly.config.reading import Key, Reader, choice
 from dragonbelly.config.values import Config, Rule
+from dragonbelly.cors import parse_origin
 from dragonbelly.errors import ConfigError
 from dragonbelly.model import BackendView, Demand
 from dragonbelly.state.address import parse_url
@@ -69,6 +70,11 @@ def _check_http(config: Config, reader: Reader) -> None:
             if reason is not None:
                 expected = f'an endpoint such as "tcp:8080:interface=127.0.0.1": {reason}'
                 raise reader.mistake(("http", field, index), endpoint, expected)
+    for index, origin in enumerate(config.http.origins):
+        try:
+            parse_origin(origin)
+        except ValueError as error:
+            raise reader.mistake(("http", "origins", index), origin, str(error)) from error
     if not _HEADER_VALUE.fullmatch(config.http.cache_control):
         raise reader.mistake(("http", "cache_control"), config.http.cache_control, "a header's value")
 

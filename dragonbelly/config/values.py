@@ -53,6 +53,8 @@ class HttpSection(Section, frozen=True, kw_only=True):
     upload_redirect: Literal["auto", "302", "307"] = "auto"
     cache_control: str = "no-store"
     idle: Interval = Interval(60)
+    #: Pages of these may use files and API with ``fetch``.
+    origins: tuple[str, ...] = ()
     #: Records kept in memory.
     cache: Annotated[int, Meta(ge=0)] = 100_000
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from twisted.web.http import NO_BODY_CODES, RESPONSES, HTTPFactory, datetimeToSt
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
 
+from dragonbelly.cors import Cors, Headers, Sharing, parse_origin
 from dragonbelly.digests import repr_digest
 from dragonbelly.errors import BadRequest, ClientError, MethodNotAllowed, NotFound
 from dragonbelly.node import media
@@ -38,6 +39,21 @@ from dragonbelly.node.signature import KEYS, RESERVED, SPACE, check
 from dragonbelly.node.store import Store
 from dragonbelly.node.target import Target, parse_target
 from dragonbelly.web.channel import Intake, Refuse, Request, Stream, make_factory
+
+#: What pages of other origins may ask and see.
+SHARING = Sharing(
+    methods=("GET", "HEAD", "PUT"),
+    headers=(
+        "content-type",
+        "range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "if-range",
+    ),
+    exposed=("ETag", "Content-Length", "Content-Range", "Accept-Ranges", "Repr-Digest"),
+)
 
 METHODS = ("GET", "HEAD", "PUT", "DELETE")
 
@@ -51,10 +67,13 @@ T = TypeVar("T")
 class Node:
     """What the requests to one node share."""
 
-    def __init__(self, reactor: Any, store: Store, secret: bytes, private: bool, idle: float) -> None:
+    def __init__(
+        self, reactor: Any, store: Store, secret: bytes, private: bool, idle: float, cors: Cors
+    ) -> None:
         self.reactor = reactor
         self.store = store
         self.idle = idle
+        self.cors = cors
         self._secret = secret
         self._private = private
 
@@ -78,6 +97,7 @@ def make_node(
     private: bool = False,
     reserve: int = 0,
     idle: float = 60.0,
+    origins: Iterable[str] = (),
 ) -> HTTPFactory:
     """
     A node, to listen with.
@@ -88,10 +108,13 @@ def make_node(
     :param private: whether reading needs a signature too.
     :param reserve: bytes of the file system that are never given away.
     :param idle: how long a connection may be silent, in s.
+    :param origins: pages of these may read and upload with ``fetch``.
     :raises StartError: nothing can be stored there.
+    :raises ValueError: without a secret, or an origin that is none.
     """
     if not secret:
         raise ValueError("a node needs a secret")
+    cors = Cors(map(parse_origin, origins), SHARING)
     store = Store(root, reserve)
     leftovers = store.prepare()
     _log.info(
@@ -100,7 +123,7 @@ def make_node(
         root=str(root),
         leftovers=leftovers,
     )
-    node = Node(reactor, store, secret, private, idle)
+    node = Node(reactor, store, secret, private, idle, cors)
 
     def request(channel: Any) -> NodeRequest:
         return NodeRequest(channel, node)
@@ -115,6 +138,7 @@ class NodeRequest(Request):
     _target: Target
     _refusal: Exception | None = None
     _incoming: Incoming | None = None
+    _preflight: Headers | None = None
 
     def __init__(self, channel: Any, node: Node) -> None:
         super().__init__(channel)
@@ -124,6 +148,10 @@ class NodeRequest(Request):
         # What can be refused is refused before the body comes.
         try:
             method = self.method.decode("latin-1")
+            if method == "OPTIONS":
+                self._preflight = self._node.cors.preflight(method, self.all_headers())
+                if self._preflight is not None:
+                    return Refuse()
             if method not in METHODS:
                 raise MethodNotAllowed(f"a node knows {', '.join(METHODS)}")
             self._target = parse_target(self.uri)
@@ -144,6 +172,11 @@ class NodeRequest(Request):
 
     async def _process(self) -> None:
         try:
+            if self._preflight is not None:
+                for name, value in self._preflight:
+                    self.setHeader(name.encode(), value.encode())
+                self._answer(204)
+                return
             if self._refusal is not None:
                 raise self._refusal
             if self._incoming is not None:
@@ -244,3 +277,5 @@ class NodeRequest(Request):
         if content_type and status not in NO_BODY_CODES:
             self.setHeader(b"Content-Type", content_type.encode("latin-1"))
             self.setHeader(b"X-Content-Type-Options", b"nosniff")
+        for name, value in self._node.cors.headers(self.header("origin")):
+            self.setHeader(name.encode(), value.encode())

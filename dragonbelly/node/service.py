@@ -16,7 +16,7 @@ from twisted.python import usage
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.node.secret import read_secret
 from dragonbelly.node.server import make_node
-from dragonbelly.starting import cannot_start, endpoint, give_up, listen
+from dragonbelly.starting import cannot_start, endpoint, give_up, listen, origin_option
 from dragonbelly.units import Size
 
 _log = Logger()
@@ -36,6 +36,14 @@ class Options(usage.Options):
 
     reserve: Size
     secret: bytes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins: list[str] = []
+
+    def opt_origin(self, origin: str) -> None:
+        """Pages of it (https://host[:port], or *) may read and upload with fetch; may be given again."""
+        self.origins.append(origin_option(origin))
 
     def postOptions(self) -> None:
         for required in ("root", "secret-file"):
@@ -74,6 +82,7 @@ class NodeService(Service):
                 name=options["name"],
                 private=bool(options["private"]),
                 reserve=options.reserve,
+                origins=options.origins,
             )
             self._port = listen(self._reactor, options["listen"], factory)
         except StartError as error:

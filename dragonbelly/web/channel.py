@@ -92,6 +92,13 @@ class Request(http.Request):
         values = self.requestHeaders.getRawHeaders(name.encode())
         return b", ".join(values).decode("latin-1") if values else None
 
+    def all_headers(self) -> dict[str, str]:
+        """The same of every header, by name in lower case."""
+        return {
+            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+
     def pause(self) -> None:
         """Read no more of the body for now."""
         if self.channel is not None:

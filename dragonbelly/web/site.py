@@ -5,6 +5,7 @@ gets its response, and where a request is routed to files, API or admin.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -15,14 +16,32 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import implementer
 
 from dragonbelly import __version__
+from dragonbelly.cors import Cors, Sharing, parse_origin
 from dragonbelly.errors import BadPath, BadRequest, ClientError, NotFound, StateUnavailable, TooLarge
 from dragonbelly.metrics import Metrics
 from dragonbelly.web.admin import Admin
+from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
 from dragonbelly.web.api import BODY_MAX, PREFIX, FilesApi
 from dragonbelly.web.channel import Buffer, Intake, Refuse, Request, make_factory
 from dragonbelly.web.files import Files
 from dragonbelly.web.message import Answer, Question, problem
 from dragonbelly.web.paths import split_target
+
+#: What pages of other origins may ask and see.
+SHARING = Sharing(
+    methods=("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"),
+    headers=(
+        "content-type",
+        "if-match",
+        "if-none-match",
+        "repr-digest",
+        "content-digest",
+        "content-md5",
+        *sorted(TERMS),
+    ),
+    prefixes=(ATTRIBUTE_PREFIX,),
+    exposed=("ETag", "Location", "Dragonbelly-Upload", "Repr-Digest", "Link", "Retry-After"),
+)
 
 _SERVER = f"dragonbelly/{__version__}".encode()
 
@@ -30,13 +49,21 @@ _SERVER = f"dragonbelly/{__version__}".encode()
 class Router:
     """
     Where a question goes.  ``admin`` is None on the public listener.  Nothing but health and metrics is
-    answered before it is ``open``.
+    answered before it is ``open``.  Pages of ``origins`` may ask with ``fetch``.
     """
 
     log = Logger()
     open = False
 
-    def __init__(self, files: Files, api: FilesApi, metrics: Metrics, admin: Admin | None = None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        api: FilesApi,
+        metrics: Metrics,
+        admin: Admin | None = None,
+        origins: Iterable[str] = (),
+    ) -> None:
+        self.cors = Cors(map(parse_origin, origins), SHARING)
         self._files = files
         self._api = api
         self._admin = admin
@@ -47,9 +74,11 @@ class Router:
         """Always an answer: every error is turned into one here."""
         kind = "api" if question.target.reserved else "file"
         try:
-            if not self.open and question.target.path not in (b"/-/health", b"/-/metrics"):
+            if (preflight := self._preflight(question)) is not None:
+                answer = preflight
+            elif not self.open and question.target.path not in (b"/-/health", b"/-/metrics"):
                 raise StateUnavailable("the service is starting")
-            if kind == "file":
+            elif kind == "file":
                 answer = await self._files.answer(question)
             else:
                 answer = await self._reserved(question)
@@ -69,6 +98,14 @@ class Router:
             answer = problem(_Internal("the request could not be answered; the log says why"))
         self._count(kind, question.method, answer)
         return answer
+
+    def _preflight(self, question: Question) -> Answer | None:
+        """The answer to a browser that asks whether it may; None when that is not the question."""
+        target = question.target
+        if target.reserved and not target.path.startswith(PREFIX.encode()):
+            return None
+        headers = self.cors.preflight(question.method, question.headers)
+        return None if headers is None else Answer(204, headers)
 
     def refuse(self, method: str, error: ClientError) -> Answer:
         """The answer to what cannot be made a question of."""
@@ -150,15 +187,11 @@ class SiteRequest(Request):
         hosts = self.requestHeaders.getRawHeaders(b"Host") or []
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
             raise BadRequest("exactly one Host header is needed")
-        headers = {
-            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
-            for name, values in self.requestHeaders.getAllRawHeaders()
-        }
         return Question(
             method=self.method.decode("latin-1"),
             target=split_target(self.uri),
             host=hosts[0] if hosts else b"",
-            headers=headers,
+            headers=self.all_headers(),
             announced=self.announced,
             body=self.body,
         )
@@ -170,7 +203,7 @@ class SiteRequest(Request):
         headers = self.responseHeaders
         headers.setRawHeaders(b"Server", [_SERVER])
         headers.setRawHeaders(b"Date", [http.datetimeToString(self.clock.seconds())])
-        for name, value in answer.headers:
+        for name, value in (*answer.headers, *self.router.cors.headers(self.header("origin"))):
             headers.addRawHeader(name.encode(), value.encode())
         if answer.status != 204:
             headers.setRawHeaders(b"Content-Length", [str(len(answer.body)).encode()])

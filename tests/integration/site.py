@@ -29,7 +29,8 @@ def sha256(data: bytes) -> str:
 
 class Site:
     """
-    ``extra`` are further lines of the daemon's configuration.  Tests that share a site use paths of their own.
+    ``extra`` are further lines of the daemon's configuration, ``http`` of its section ``[http]``.  Tests that
+    share a site use paths of their own.
     """
 
     def __init__(
@@ -38,16 +39,18 @@ class Site:
         *,
         stores: dict[str, NginxServer] | None = None,
         redis: RedisServer | None = None,
+        http: str = "",
     ) -> None:
         self.redis = redis or RedisServer()
         self.stores = stores or {name: NginxServer() for name in ("one", "two", "three")}
         self.extra = extra
+        self.http = http
         self.daemon = self.another()
         self._open = ExitStack()
 
     def another(self) -> Daemon:
         """One more daemon of this site, not started; whoever wants it closes it."""
-        return Daemon(self.redis.url, self.stores, self.extra)
+        return Daemon(self.redis.url, self.stores, self.extra, http=self.http)
 
     def __enter__(self) -> Site:
         with ExitStack() as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -236,6 +237,28 @@ def test_it_stays_on_this_machine(tmp_path: Path) -> None:
     daemon = Embedded(tmp_path / "data", "--listen", "tcp:0:interface=0.0.0.0")
     try:
         assert "is not on loopback" in daemon.refused()
+    finally:
+        daemon.close()
+
+
+def test_pages_of_an_origin(tmp_path: Path) -> None:
+    app = "http://localhost:8000"
+    with Embedded(tmp_path / "data", "--origin", app, "--origin", "https://b.test") as daemon:
+        begun = ask("POST", f"{daemon.url}/-/api/v1/uploads", b'{"path": "a.txt"}', {"Origin": app})
+        target = json.loads(begun.body)["targets"][0]["url"]
+        first = ask("OPTIONS", target, None, {"Origin": app, "Access-Control-Request-Method": "PUT"})
+        stored = ask("PUT", target, b"hello", {"Origin": app})
+        assert (begun.status, first.status, stored.status) == (201, 204, 201)
+        for answer in (begun, first, stored):
+            assert answer.headers["Access-Control-Allow-Origin"] == app
+        admin = ask("GET", f"{daemon.admin}/-/api/v1/status", None, {"Origin": app})
+        assert admin.headers["Access-Control-Allow-Origin"] is None
+
+
+def test_what_is_no_origin(tmp_path: Path) -> None:
+    daemon = Embedded(tmp_path / "data", "--origin", "http://localhost:8000/")
+    try:
+        assert "--origin http://localhost:8000/: expected an origin such as" in daemon.refused()
     finally:
         daemon.close()
 

@@ -121,6 +121,18 @@ def test_killed_in_the_middle_of_an_upload(node: Process) -> None:
     assert node.ask("GET", "d/k", signed=False)[0] == 403
 
 
+def test_pages_of_two_origins(node: Process) -> None:
+    node.start("--origin", "https://a.test", "--origin", "https://B.test:443")
+    for origin, told in (("https://a.test", True), ("https://b.test", True), ("https://c.test", False)):
+        request = urllib.request.Request(f"http://127.0.0.1:{node.port}/d/k", headers={"Origin": origin})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+        assert refused.value.code == 404
+        assert refused.value.headers["Access-Control-Allow-Origin"] == (origin if told else None)
+        assert refused.value.headers["Vary"] == "Origin"
+        refused.value.close()
+
+
 @pytest.mark.parametrize("daemonise", [False, True])
 @pytest.mark.parametrize(
     ("change", "says"),
@@ -130,6 +142,7 @@ def test_killed_in_the_middle_of_an_upload(node: Process) -> None:
         ({"--secret-file": "none"}, "cannot read the secret file none"),
         ({"--secret-file": "empty"}, "the secret file empty is empty"),
         ({"--reserve": "1XB"}, "--reserve 1XB"),
+        ({"--origin": "https://a/b"}, "--origin https://a/b: expected an origin such as"),
         ({"--listen": "carrier:pigeon"}, "--listen carrier:pigeon"),
         ({"--listen": "in use"}, "cannot listen on"),
         ({"--root": "/proc/root"}, "cannot store files in /proc/root"),

@@ -21,14 +21,17 @@ from tests.servers.process import ServerProcess
 TWISTD = Path(sys.executable).with_name("twistd")
 
 
-def configuration(redis: str, stores: dict[str, NginxServer], public: int, admin: int, extra: str = "") -> str:
+def configuration(
+    redis: str, stores: dict[str, NginxServer], public: int, admin: int, extra: str = "", http: str = ""
+) -> str:
     """
     A configuration file: nginx stores by name, each its own host, intervals short enough for a test.  ``extra``
-    are further lines; a section that it has replaces ours.
+    are further lines; a section that it has replaces ours.  ``http`` are further lines of that section.
     """
+    here = "interface=127.0.0.1"
     sections = {
         "state": f'redis = "{redis}"',
-        "http": f'listen = ["tcp:{public}:interface=127.0.0.1"]\nadmin = ["tcp:{admin}:interface=127.0.0.1"]',
+        "http": f'listen = ["tcp:{public}:{here}"]\nadmin = ["tcp:{admin}:{here}"]\n{http}',
         "replication": 'every = "200ms"\npatience = "1s"\nlease = "5s"',
         "delete": 'grace = "1s"',
         "health": 'every = "500ms"\ntimeout = "450ms"',
@@ -46,7 +49,7 @@ class Daemon(ServerProcess):
     """
     ``Daemon(redis_url, stores)`` is one daemon in front of nginx stores; ``Daemon(arguments=[...])`` runs any
     other command line, such as the embedded mode's, on the ports ``public`` and ``admin``.  ``environment``
-    replaces ours.
+    replaces ours, ``http`` are further lines of the configuration's section.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Daemon(ServerProcess):
         extra: str = "",
         arguments: list[str] | None = None,
         environment: dict[str, str] | None = None,
+        http: str = "",
     ) -> None:
         super().__init__()
         self.environment = environment
@@ -63,7 +67,7 @@ class Daemon(ServerProcess):
         if arguments is None:
             assert redis is not None and stores is not None
             file = self.directory / "dragonbelly.toml"
-            file.write_text(configuration(redis, stores, self.public, self.admin_port, extra))
+            file.write_text(configuration(redis, stores, self.public, self.admin_port, extra, http))
             arguments = ["--config", str(file)]
         self.arguments = arguments
 

@@ -31,8 +31,8 @@ class NginxServer(ServerProcess):
     ``secret`` makes it check signed links.  ``limit_rate`` (``"64k"``, bytes per second and connection) makes
     slow readers.  ``listing=False`` turns the listing of directories off, ``daemon=False`` makes this
     machine no daemon's: nothing is deleted or listed from here.  ``data`` is where objects and uploads are, if
-    not in its own directory: a file system to fill, say.  ``settings`` are further lines of the ``server``
-    block.
+    not in its own directory: a file system to fill, say.  Pages of ``origin`` (``*``: of any) may use
+    ``fetch``.  ``settings`` are further lines of the ``server`` block.
     """
 
     log_name = "error.log"
@@ -45,6 +45,7 @@ class NginxServer(ServerProcess):
         listing: bool = True,
         daemon: bool = True,
         data: Path | None = None,
+        origin: str | None = None,
     ) -> None:
         super().__init__()
         self.binary = system_binary()
@@ -56,6 +57,7 @@ class NginxServer(ServerProcess):
         self.listing = listing
         self.daemon = daemon
         self.settings = settings
+        self.origin = origin
         self.root.mkdir()
         self.uploads.mkdir()
 
@@ -88,6 +90,13 @@ class NginxServer(ServerProcess):
         if self.secret is not None:
             sample = _replaced(sample, r"# (secure_link|if \(\$secure_link)", r"\1", count=4)
             sample = _replaced(sample, r"CHANGE-THIS-SECRET", self.secret)
+        if self.origin is not None:
+            sample = sample.replace("#cors ", "")
+            if self.origin == "*":
+                sample = _replaced(sample, r'"https://app.example.com" .*', "")
+                sample = _replaced(sample, r"(cors_origin \{\s+default) .*", r'\1 "*";')
+            else:
+                sample = _replaced(sample, r"https://app.example.com", self.origin)
         if not self.listing:
             sample = _replaced(sample, r"autoindex on;", "", count=2)
         if not self.daemon:
