@@ -211,15 +211,13 @@ class Commits(Judge):
             )
         elif now.state is R.CONDEMNED and new.state is V.LIVE:
             left = len(new.in_state(R.GOOD))
-            if was.state in (R.GOOD, R.LEAVING):
+            bad = self.harmed(now.backend, key) or not self.intact(now.backend, key, new.id)
+            if was.state in (R.GOOD, R.LEAVING) and not bad:
                 self._dropped(where, path, new, view)
-            elif was.state in (R.SUSPECT, R.LOST):
+            elif was.state is not R.MISSING:  # found to be bad, and made room for another, in one commit
                 self.redirects.pop((now.backend, key), None)
                 self.check(left > 0, 4, f"{where} is removed and no good copy is left")
-                bad = self.harmed(now.backend, key) or not self.intact(now.backend, key, new.id)
                 self.check(bad or self.world.was_dead(now.backend), 9, f"{where} is removed and is good")
-            else:
-                self.check(was.state is R.MISSING, 4, f"{where} is removed while {was.state.name}")
         elif now.state is R.LEAVING:
             self._dropped(where, path, new, view)
 

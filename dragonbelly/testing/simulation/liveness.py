@@ -18,6 +18,8 @@ CALLS = 30
 def unwell(world: World) -> str | None:
     """What is not as it should be in a world without faults."""
     store = world.store
+    if not world.tidy:
+        return "the operator is not done"
     for name in world.names:
         if world.said(name) is not (BackendState.DRAIN if name == world.drained else BackendState.ALIVE):
             return f"{name} is still {world.said(name).name}"

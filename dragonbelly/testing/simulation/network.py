@@ -220,10 +220,10 @@ class ServerWire:
         self._server.put(key, data, self._world.clock.rightNow)
 
     def delete(self, key: str) -> Deferred[None]:
-        begun = self._world.clock.rightNow
+        view = self._process.daemon.cluster.view
 
         def perform() -> None:
-            self._world.oracle.deletes(self._process, self._server, key, begun)
+            self._world.oracle.deletes(self._process, self._server, key, view)
             self._server.delete(key)
 
         self._world.oracle.wants_to_delete(self._process, self._server, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragonbelly.keys import key_of, parse_key
-from dragonbelly.model import Record, ReplicaState, Version, VersionState
+from dragonbelly.model import ClusterView, Record, ReplicaState, Version, VersionState
 from dragonbelly.replication.epoch import RUN
 from dragonbelly.testing.simulation.judge import Judge
 
@@ -25,8 +25,8 @@ class Removals(Judge):
         what = f"{process.name} removes {key} from {server.name}"
         self.check(agreed, 14, f"{what} before records and storage were compared")
 
-    def deletes(self, process: Process, server: StorageServer, key: str, begun: float) -> None:
-        """A daemon's removal, begun then, is carried out."""
+    def deletes(self, process: Process, server: StorageServer, key: str, view: ClusterView) -> None:
+        """A daemon's removal is carried out; ``view`` is how it saw the cluster when it decided that."""
         parsed = parse_key(key)
         if parsed is None:
             return self.fail(4, f"{process.name} removes {key} from {server.name}")
@@ -37,7 +37,7 @@ class Removals(Judge):
         version = record.version(id) if record is not None else None
         what = f"{process.name} removes {key} from {server.name}"
         if version is not None:
-            self._needed(what, process, server, record or Record(), version, generation)
+            self._needed(what, server, record or Record(), version, generation, view)
         if data is None or id not in self.uploads:
             return None
         led = self.redirects.get((server.name, key))
@@ -50,19 +50,19 @@ class Removals(Judge):
             acknowledged = bool(floors) and floors[-1][2] == id and not self.uploads[id].ended
             self.check(not acknowledged or self.has_successor(id), 1, f"{what}, which is the file")
         elif version.state is V.LIVE and self.intact(server.name, key, id):
-            others = [r for r in version.in_state(R.GOOD, R.LEAVING) if r.backend != server.name]
-            rest = [r for r in others if self.excused(r.backend, key_of(path, version, r), id)]
+            others = [(r.backend, key_of(path, version, r)) for r in version.in_state(R.GOOD, R.LEAVING)]
+            rest = [o for o in others if o != (server.name, key) and self.excused(*o, id)]
             self.check(bool(rest), 4, f"{what}, the last copy")
         return None
 
     def _needed(
         self,
         what: str,
-        process: Process,
         server: StorageServer,
         record: Record,
         version: Version,
         generation: int,
+        view: ClusterView,
     ) -> None:
         replica = version.replica(server.name)
         counted = replica is not None and replica.generation == generation
@@ -75,7 +75,7 @@ class Removals(Judge):
         live, upload = record.live, self.uploads[version.id]
         given_up = replica is None or replica.state in (R.CONDEMNED, R.MISSING)
         if version.state is V.SUPERSEDED and live is not None and not given_up:
-            had = self.satisfied(live, process.daemon.cluster.view) or any(
+            had = self.satisfied(live, view) or any(
                 (other.satisfied or other.ended) and other.path == upload.path and other.order > upload.order
                 for other in self.uploads.values()
             )

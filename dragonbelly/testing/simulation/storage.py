@@ -64,7 +64,9 @@ class StorageServer:
             raise BackendUnavailable(f"{self.name}: 500")
         harm = self.mode in (LYING, CUTTING, FLIPPING) and key != MARKER
         self.short.discard(key)
-        if harm and self.disk.get(key) != data and (self.mode == LYING or (self.mode == CUTTING and data)):
+        there = self.disk.get(key)
+        lacking = there is None or len(there) != len(data)  # else what lay there before passes for it
+        if harm and ((self.mode == LYING and lacking) or (self.mode == CUTTING and data and there != data)):
             self.short.add(key)
         if self.mode == LYING and harm:
             self.harmed.add(key)

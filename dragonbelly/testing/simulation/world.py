@@ -176,6 +176,8 @@ class World:
         self.drained = random.choice(self.names) if spare and random.random() < 0.4 else None
         self.oracle = Oracle(self)
         self.store = WatchedStore(self.clock, self.oracle.committed, undo=random.random() < 0.4)
+        #: Whether the operator has done what he does at last.
+        self.tidy = False
         self._faults = Faults(self)
         self.processes: list[Process] = []
         for n in range(random.choice((1, 1, 2, 2, 3))):
@@ -262,6 +264,7 @@ class World:
         await self.sleep(20.0)
         for name in self.names:
             await self.insist(name, BackendState.DRAIN if name == self.drained else BackendState.ALIVE)
+        self.tidy = True
 
     @property
     def lasted(self) -> float:
