@@ -176,8 +176,8 @@ class Daemon(MultiService):
         domains = Domains(config)
         files = Files(self.ledger, self.verifier, domains, config, random.random, metrics)
         api = FilesApi(self.ledger, self.verifier, files, domains, reactor)
-        self.audit = Audit(self.ledger, self.health, config, reactor, name, metrics, every)
-        self.asked_audit = AskedAudit(self.ledger, self.health, config, reactor, name, metrics, every)
+        auditing = (self.ledger, self.health, config, reactor, name, metrics, self.comparison.waits, every)
+        self.audit, self.asked_audit = Audit(*auditing), AskedAudit(*auditing)
         audits = AuditApi(store, config, self.audit, self.asked_audit)
         explain = ExplainApi(self.ledger, files, domains, config, reactor)
         operators = Admin(

@@ -38,8 +38,8 @@ def audit(now: bool, no_read: bool, url: str, as_json: bool, prefix: str) -> int
 
     Findings go to stdout, one a line: when, what, backend, file, and what became of it.
 
-    Exit status 0: nothing was found.  1: something was.  2: it could not be done.  3: nothing was found, but
-    some storage servers did not answer.
+    Exit status 0: nothing was found.  1: something was.  2: it could not be done, or was called off.  3:
+    nothing was found, but some storage servers did not answer, or a round is still under way.
     """
     if not now and (prefix or no_read):
         raise click.UsageError("PREFIX and --no-read go with --now")
@@ -125,8 +125,10 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("files", total=None)
+        waited = None
         while True:
-            round: dict[str, Any] = daemon.patiently()["asked"]
+            said = daemon.patiently()
+            round: dict[str, Any] = said["asked"]
             if round["number"] != begun["number"]:
                 raise _Failed("somebody else began another audit meanwhile")
             if round["called_off"]:
@@ -135,6 +137,12 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
             progress.update(task, description=copies, completed=round["files"], total=round["files_total"])
             if round["ended"]:
                 break
+            waits = said.get("waits")
+            if waits and waits != waited:
+                progress.console.print(
+                    f"the audit waits {waits}", markup=False, highlight=False, soft_wrap=True
+                )
+            waited = waits
             time.sleep(POLL)
         until = time.monotonic() + SETTLE
         while any(f["outcome"] == "doubted" for f in round["findings"]) and time.monotonic() < until:
@@ -153,12 +161,20 @@ def _report(said: Any, as_json: bool) -> int:
         round = said[kind]
         if round is None or round["number"] == 0:
             continue
-        state = f"ended {round['ended']}" if round["ended"] else f"under way since {round['started']}"
+        waits = said.get("waits")
+        if round["called_off"]:
+            state = f"called off {round['ended']}"
+        elif round["ended"]:
+            state = f"ended {round['ended']}"
+        else:
+            state = f"under way since {round['started']}" + (f", waits {waits}" if waits else "")
         click.echo(f"{kind} {round['number']}, {state}: {_sum(round)}", err=True)
         if not as_json:
             _print_findings(round)
         statuses.append(_status(round))
-    return max(statuses, key=(NOTHING, INCOMPLETE, FOUND).index)
+    if len(statuses) == 1:
+        click.echo("there was no round yet; dragonbelly audit --now begins one", err=True)
+    return max(statuses, key=(NOTHING, INCOMPLETE, FAILED, FOUND).index)
 
 
 def _print_findings(round: dict[str, Any]) -> None:
@@ -187,4 +203,7 @@ def _sum(round: dict[str, Any]) -> str:
 def _status(round: dict[str, Any]) -> int:
     if round["found"] or round["damaged"]:
         return FOUND
-    return INCOMPLETE if round["copies_unknown"] or round["backends_skipped"] else NOTHING
+    if round["called_off"]:
+        return FAILED
+    complete = round["ended"] and not round["copies_unknown"] and not round["backends_skipped"]
+    return NOTHING if complete else INCOMPLETE

@@ -9,6 +9,8 @@ stops.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dragonbelly.cluster.health import Health
 from dragonbelly.config.values import Config
 from dragonbelly.errors import NotYet
@@ -38,7 +40,7 @@ class _Ended(Exception):
 class Audit(TickingService):
     """
     The rounds that come by themselves.  ``name`` tells this daemon from others; ``kind`` this service from
-    others of it.
+    others of it.  ``waits()`` says until when no round begins or goes on, None if it may.
     """
 
     kind = "regular"
@@ -51,6 +53,7 @@ class Audit(TickingService):
         clock: IClock,
         name: str,
         metrics: Metrics,
+        waits: Callable[[], str | None],
         every: float,
     ) -> None:
         super().__init__(clock, every)
@@ -60,6 +63,8 @@ class Audit(TickingService):
         self._config = config
         self._settings = config.audit
         self._metrics = metrics
+        self.waits = waits
+        self._waited = False
         self._replicas = Replicas(ledger, health)
         self._field = f"audit.{self.kind}"
         self._turn = Turn(self._store, clock, f"{self._field}.holder", name)
@@ -89,13 +94,20 @@ class Audit(TickingService):
                 return
         elif not self._wanted():
             return
-        if not self._ledger.epoch.agreed or not await self._turn.take():
+        if (until := self.waits()) is not None:
+            if not self._waited:
+                self._log.warn("audit {n} waits {until}", n=round.number, until=until)
+            self._waited = True
+            return
+        self._waited = False
+        if not await self._turn.take():
             return
         self._noted = text
         with self._turn.kept():
             try:
                 await self._go_through(round)
             except _Ended:
+                await self._tell_of_the_end(round)
                 return
         await self._turn.give_back()
 
@@ -105,6 +117,12 @@ class Audit(TickingService):
     def _wanted(self) -> bool:
         """Whether a round that was begun is to be gone on with."""
         return self._settings.every > 0
+
+    async def _tell_of_the_end(self, round: Round) -> None:
+        """Somebody may have called it off, here or at another daemon."""
+        last = await self.last()
+        if last is not None and last.called_off and last.number == round.number:
+            self._log.info("audit {n} ends here: it was called off", n=round.number)
 
     # --- a round
 
@@ -121,7 +139,7 @@ class Audit(TickingService):
             self._log.info(
                 "audit {n} of {what}{read} {begins}",
                 n=round.number,
-                what=round.prefix or "everything",
+                what=round.what,
                 read=", all bytes," if round.read else "",
                 begins="goes on" if round.cursor is not None or round.compared else "begins",
             )
@@ -267,8 +285,20 @@ class AskedAudit(Audit):
 
     async def call_off(self) -> None:
         """End the one that is under way, if any."""
-        text = await self._store.meta(self._field)
-        last = decode(text)
-        if last is not None and last.under_way:
+        while True:
+            text = await self._store.meta(self._field)
+            last = decode(text)
+            if last is None or not last.under_way:
+                return
             last.ended, last.called_off = self._ledger.now, True
-            await self._store.set_meta(self._field, text, encode(last))
+            # Whoever is at it may have noted meanwhile how far it is.
+            if await self._store.set_meta(self._field, text, encode(last)):
+                break
+        self._log.info(
+            "audit {n} of {what} was called off: {replicas} copies of {records} files, {found} findings",
+            n=last.number,
+            what=last.what,
+            replicas=last.replicas,
+            records=last.records,
+            found=last.found,
+        )

@@ -74,6 +74,11 @@ class Round(msgspec.Struct):
     def under_way(self) -> bool:
         return self.ended is None
 
+    @property
+    def what(self) -> str:
+        """What it is of, in words."""
+        return self.prefix or "everything"
+
 
 def outcome(finding: Finding, record: Record | None) -> str:
     """What became of it, by the record as it is now."""

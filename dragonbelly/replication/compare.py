@@ -76,6 +76,14 @@ class Comparison(TickingService):
     def agreed(self) -> bool:
         return self._epoch.agreed
 
+    def waits(self) -> str | None:
+        """Until when whatever removes something waits, in words; None while the gate is open."""
+        if self._epoch.agreed:
+            return None
+        silent = [name for name in self._left() if not self._is_reachable(name)]
+        why = f" ({', '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer)" if silent else ""
+        return f"until records and storage were compared{why}"
+
     def show(self) -> dict[str, Any]:
         """How far it is, for operators."""
         agreed = self._epoch.agreed

@@ -40,6 +40,7 @@ class AuditApi:
                     {
                         "asked": await self._show(await self._asked.last()),
                         "regular": await self._show(await self._regular.last()),
+                        "waits": self._asked.waits(),
                     }
                 )
             case "POST":

@@ -226,7 +226,38 @@ def test_what_the_last_ones_found(daemon, capsys):
     daemon.answers.clear()
     daemon.say(asked=None, regular={**ROUND, "number": 0})
     assert main(["audit"]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "there was no round yet; dragonbelly audit --now begins one\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "state"),
+    [
+        ({"called_off": True}, 2, "called off 2026-01-01T00:00:09Z: "),
+        ({"called_off": True, "found": 1, "findings": [FINDING]}, 1, "called off 2026-01-01T00:00:09Z: "),
+        ({"called_off": True, "copies_unknown": 1}, 2, "called off 2026-01-01T00:00:09Z: "),
+        ({"ended": None}, 3, "under way since 2026-01-01T00:00:00Z: "),
+        ({"ended": None, "damaged": 1}, 1, "under way since 2026-01-01T00:00:00Z: "),
+    ],
+)
+def test_one_that_did_not_come_to_its_end(daemon, capsys, changes, status, state):
+    daemon.say(asked={**ROUND, **changes}, regular=ROUND)
+    assert main(["audit"]) == status
+    assert capsys.readouterr().err.splitlines()[1].startswith(f"asked 3, {state}")
+
+
+def test_what_it_waits_for_is_said_once(daemon, capsys):
+    waits = "until records and storage were compared (b does not answer)"
+    begin(daemon)
+    waiting = {"asked": {**ROUND, "ended": None}, "regular": None, "waits": waits}
+    daemon.say(**waiting)
+    daemon.say(**waiting)
+    rounds(daemon, {})
+    assert main(["audit", "--now"]) == 0
+    assert capsys.readouterr().err.count(f"the audit waits {waits}\n") == 1
+    daemon.answers.clear()
+    daemon.say(**waiting)
+    assert main(["audit"]) == 3
+    assert f"asked 3, under way since 2026-01-01T00:00:00Z, waits {waits}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from dragonbelly.keys import key_of
 from dragonbelly.model import Path
@@ -159,6 +160,77 @@ def test_a_file_without_a_good_copy(world: World) -> None:
     assert {f["outcome"] for f in seen(world)["asked"]["findings"]} == {"damaged"}
     world.ask("GET", "/-/metrics", admin=True)
     assert world.metric("damaged_files") == 1
+
+
+def logged(logs: list[LogEvent]) -> list[str]:
+    return [text for event in logs if (text := formatEvent(event)).startswith("audit ")]
+
+
+def test_none_begins_before_records_and_storage_agree(world: World) -> None:
+    stored(world)
+    assert seen(world)["waits"] is None
+    world.storage("s1").away = True
+    world.probe()
+    world.store.memory.run = "2"
+    world.daemon.comparison.tick()
+    waits = "until records and storage were compared (s1 does not answer)"
+    with capturedLogs() as logs:
+        assert ask(world).status == 202
+        for _ in range(5):
+            world.daemon.asked_audit.tick()
+        assert logged(logs) == [f"audit 1 waits {waits}"]
+    assert (seen(world)["waits"], seen(world)["asked"]["files"]) == (waits, 0)
+    world.storage("s1").away = False
+    for _ in range(10):
+        world.probe()
+    world.daemon.comparison.tick()
+    assert seen(world)["waits"] is None
+    world.daemon.asked_audit.tick()
+    world.clock.advance(5)
+    assert seen(world)["asked"]["files"] == 1
+
+
+def test_none_begins_while_several_do_not_answer(world: World) -> None:
+    world.store.memory.run = "2"
+    world.storage("s1").away = world.storage("s3").away = True
+    world.probe()
+    world.daemon.comparison.tick()
+    assert seen(world)["waits"] == "until records and storage were compared (s1, s3 do not answer)"
+
+
+def test_that_one_was_called_off_is_logged(make_world: MakeWorld) -> None:
+    world = make_world("[audit]\nrate = 0.1\n")
+    stored(world)
+    with capturedLogs() as logs:
+        ask(world, prefix="default")
+        world.clock.advance(1)
+        world.api("DELETE", "audit", admin=True)
+        for _ in range(60):
+            world.clock.advance(1)
+    assert logged(logs) == [
+        "audit 1 of default/, all bytes, begins",
+        "audit 1 of default/ was called off: 0 copies of 0 files, 0 findings",
+        "audit 1 ends here: it was called off",
+    ]
+
+
+def test_calling_off_while_somebody_notes_how_far_it_is(make_world: MakeWorld) -> None:
+    world = make_world("[audit]\nrate = 0.1\n")
+    stored(world)
+    ask(world)
+    set_meta, notes = world.store.memory.set_meta, []
+
+    def meanwhile(field: str, old: str | None, new: str) -> Any:
+        if field == "audit.asked" and not notes:
+            notes.append(new)
+            assert old is not None
+            set_meta(field, old, old.replace('"objects":0', '"objects":1'))
+        return set_meta(field, old, new)
+
+    world.store.memory.set_meta = meanwhile  # type: ignore[method-assign]
+    assert world.api("DELETE", "audit", admin=True).status == 204
+    assert notes
+    assert seen(world)["asked"]["called_off"]
 
 
 def test_whether_records_and_storage_agree(world: World) -> None:
