@@ -58,6 +58,10 @@ class Metrics:
         self._agreed = gauge(
             "epoch_agreed", "Whether records and storage were compared: else nothing is removed"
         )
+        self._confirmed = gauge(
+            "writes_confirmed",
+            "Whether ack_replicas replicas of Redis confirm: else every write is answered 503",
+        )
         self._bytes = gauge("backend_bytes", "Bytes on a backend by the records", "backend")
         self._objects = gauge("backend_objects", "Objects on a backend by the records", "backend")
         self._state = gauge("backend_state", "1 for what a person said of a backend", "backend", "state")
@@ -84,6 +88,9 @@ class Metrics:
 
     def set_agreed(self, agreed: bool) -> None:
         self._agreed.set(agreed)
+
+    def set_confirmed(self, confirmed: bool) -> None:
+        self._confirmed.set(confirmed)
 
     def set_cluster(self, cluster: ClusterView) -> None:
         for name, backend in cluster.items():

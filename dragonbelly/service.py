@@ -39,6 +39,7 @@ from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
 from dragonbelly.starting import cannot_start, give_up, give_up_later, listen, origin_option
 from dragonbelly.state.redis import RedisStore
+from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.api import FilesApi
 from dragonbelly.web.audit import AuditApi
@@ -178,10 +179,18 @@ class Daemon(MultiService):
         api = FilesApi(self.ledger, self.verifier, files, domains, reactor)
         auditing = (self.ledger, self.health, config, reactor, name, metrics, self.comparison.waits, every)
         self.audit, self.asked_audit = Audit(*auditing), AskedAudit(*auditing)
-        audits = AuditApi(store, config, self.audit, self.asked_audit)
-        explain = ExplainApi(self.ledger, files, domains, config, reactor)
+        self.standstill = Standstill(store, reactor, every)
         operators = Admin(
-            store, self.cluster, self.states, self.health, self.comparison, audits, explain, reactor, metrics
+            store,
+            self.cluster,
+            self.states,
+            self.health,
+            self.comparison,
+            self.standstill,
+            AuditApi(store, config, self.audit, self.asked_audit),
+            ExplainApi(self.ledger, files, domains, config, reactor),
+            reactor,
+            metrics,
         )
         self.public = Router(files, api, metrics, origins=config.http.origins)
         self.admin = Router(files, api, metrics, operators)
@@ -210,6 +219,7 @@ class Daemon(MultiService):
             self.replicator,
             self.audit,
             self.asked_audit,
+            *([self.standstill] if self.config.state.ack_replicas else []),
         ):
             part.setServiceParent(self)
         self.public.open = self.admin.open = True

@@ -17,6 +17,7 @@ from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import BackendState, BackendView, Use
 from dragonbelly.replication.compare import Comparison
+from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.announced import rfc3339
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.asked import decode
@@ -48,6 +49,7 @@ class Admin:
         states: OperatorStates,
         health: Health,
         comparison: Comparison,
+        standstill: Standstill,
         audit: AuditApi,
         explain: ExplainApi,
         clock: IClock,
@@ -58,6 +60,7 @@ class Admin:
         self._states = states
         self._probes = health
         self._comparison = comparison
+        self._standstill = standstill
         self._audit = audit
         self._explain = explain
         self._clock = clock
@@ -100,6 +103,7 @@ class Admin:
             "status": "ok" if ready else "unavailable",
             "version": __version__,
             "store": "up" if store else "away",
+            "unconfirmed": self._standstill.reason,
             "backends_serving": len(serving),
             "backends": len(self._cluster.names),
         }
@@ -114,6 +118,7 @@ class Admin:
         self._metrics.set_store(counts, use, self._clock.seconds())
         self._metrics.set_cluster(self._cluster.view)
         self._metrics.set_agreed(self._comparison.agreed)
+        self._metrics.set_confirmed(self._standstill.reason is None)
         return Answer(200, (("Content-Type", CONTENT_TYPE_LATEST),), self._metrics.render())
 
     async def _status(self) -> Answer:
@@ -133,6 +138,7 @@ class Admin:
                 },
                 "damaged": counts.damaged,
                 "epoch": self._comparison.show(),
+                "unconfirmed": self._standstill.reason,
                 "queue": {"depth": counts.queued, "overdue": counts.overdue},
                 "backends": [_show(view, use) for _, view in sorted(self._cluster.view.items())],
             }

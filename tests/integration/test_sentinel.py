@@ -246,6 +246,9 @@ def test_without_replicas_nothing_is_acknowledged_and_everything_read(scene: Sce
     meanwhile = Counter(scene.answers()) - Counter(before)
     assert meanwhile
     assert all(answer.endswith(" 503") for answer in meanwhile), meanwhile
+    for daemon in scene.daemons:
+        assert daemon.status()["unconfirmed"] == "0 of 1 replicas had it within 0.5 s"
+        assert daemon.log().count("writes are answered with 503, files can be read: 0 of 1 replicas") == 1
     for replica in servers:
         replica.resume()
     back = time.monotonic()

@@ -205,6 +205,7 @@ class TestHealth:
             "status": "ok",
             "version": __version__,
             "store": "up",
+            "unconfirmed": None,
             "backends_serving": 3,
             "backends": 3,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from dragonbelly.model import BackendState, VersionState
 from tests.web.test_uploads_api import begin, begun, complete
@@ -45,6 +46,48 @@ def test_nothing_is_acknowledged(world: World) -> None:
     ]
     for answer in answers:
         assert refused(answer())
+
+
+def test_a_standstill_is_said_once(make_world: Callable[..., World]) -> None:
+    world = make_world("[state]\nack_replicas = 1\n")
+
+    def shown() -> tuple[object, object, int, float]:
+        health = world.ask("GET", "/-/health", admin=True)
+        world.ask("GET", "/-/metrics", admin=True)
+        status = world.api("GET", "status", admin=True).json["unconfirmed"]
+        return status, health.json["unconfirmed"], health.status, world.metric("writes_confirmed")
+
+    def said(logs: list[LogEvent]) -> list[str]:
+        return [text for event in logs if (text := formatEvent(event)).startswith("writes")]
+
+    assert shown() == (None, None, 200, 1)
+    with capturedLogs() as logs:
+        unsure(world)
+        for _ in range(3):
+            world.daemon.standstill.tick()
+        reason = "the store does not answer"
+        assert shown() == (reason, reason, 200, 0)
+        # That nothing answers at all is another matter, which others tell of.
+        world.store.away = True
+        world.daemon.standstill.tick()
+        world.store.away = False
+        assert said(logs) == [
+            f"writes are answered with 503, files can be read: {reason} ([state] ack_replicas)"
+        ]
+        sure(world)
+        for _ in range(3):
+            world.daemon.standstill.tick()
+        assert shown() == (None, None, 200, 1)
+        assert said(logs)[1:] == ["writes are confirmed by the replicas again"]
+        world.store.away = True
+        world.daemon.standstill.tick()
+        assert said(logs)[2:] == []
+
+
+def test_nobody_asks_where_nothing_is_to_be_confirmed(world: World) -> None:
+    unsure(world)
+    world.clock.advance(3600 * 24)
+    assert not world.daemon.standstill.running
 
 
 def test_readers_do_not_wait_for_it(world: World) -> None:
