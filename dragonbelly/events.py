@@ -111,7 +111,9 @@ class Doubted(ReplicaEvent, frozen=True):
 
 
 class Lost(ReplicaEvent, frozen=True):
-    """A replica is not there (its server says so, or is dead)."""
+    """A replica is not there (its server says so, or is dead), or has other bytes: ``why``, in words."""
+
+    why: str = "is gone"
 
 
 class Hashed(ReplicaEvent, frozen=True):

@@ -70,6 +70,8 @@ class Ledger:
         self._recent = RecentRecords(config.http.cache, config.state.stale)
         #: Told of each event that was committed, with the record after it.
         self.on_event: Callable[[Path, Event, Record | None], None] = lambda path, event, record: None
+        #: Told of a file of which a copy is good again, after none was.
+        self.on_repaired: Callable[[Path], None] = lambda path: None
 
     @property
     def now(self) -> int:
@@ -154,6 +156,8 @@ class Ledger:
             self._recent.put(path, snapshot, asked)
             for event in happened:
                 self.on_event(path, event, snapshot.record)
+            if _is_repaired(old, new):
+                self.on_repaired(path)
             return snapshot, left
         raise StateUnavailable(f"too many others change {path.name} at the same time", retry_after=1)
 
@@ -272,3 +276,14 @@ class Ledger:
         async with promise(self.store):
             snapshot, _ = await self.commit(path, await self.read(path), events)
         return snapshot
+
+
+def _is_repaired(old: Record, new: Record) -> bool:
+    """The same version is live, and no more without a good copy."""
+    return (
+        old.live is not None
+        and new.live is not None
+        and old.live.id == new.live.id
+        and old.damaged
+        and not new.damaged
+    )

@@ -151,6 +151,7 @@ class Daemon(MultiService):
         epoch = Epoch(store, reactor, config.delete.grace)
         self.ledger = Ledger(store, epoch, self.cluster, rules, config, reactor, self._make_id)
         self.ledger.on_event = self._committed
+        self.ledger.on_repaired = lambda path: self._log.info("{path} has a good copy again", path=path.member)
         every = config.health.every
         self.states = OperatorStates(store, self.cluster, reactor, every)
         self.sweeper = Sweeper(self.ledger, reactor, name, config.fingerprint(), every)
@@ -295,7 +296,12 @@ class Daemon(MultiService):
                         reason=reason,
                     )
             case Lost() if record is not None and record.damaged:
-                self._log.error("{path} has no good copy left", path=path.member)
+                self._log.error(
+                    "{path} has no good copy left: the one on {backend} {why}",
+                    path=path.member,
+                    backend=event.backend,
+                    why=event.why,
+                )
 
     def _unknown_policy(self, path: FilePath, policy: str) -> None:
         self._log.warn("{path} asks for a policy {policy} that is not there", path=path.member, policy=policy)

@@ -15,11 +15,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 #: long the findings are given to be checked when the round is over.
 POLL, AWAY, SETTLE = 0.5, 60.0, 15.0
 
+#: Files without a good copy that are named; how long a copy that a person brought back is given to be found.
+NAMED, FOUND_AGAIN = 20, 5.0
+
 NOTHING, FOUND, FAILED, INCOMPLETE = range(4)
+
+GOES_ON = "the round goes on when a daemon runs again; see: dragonbelly audit"
+
+#: No file without a good copy.
+NONE: dict[str, Any] = {"total": 0, "files": []}
 
 
 @click.command(short_help="Look at what is stored, or see what was found.")
 @click.option("--now", is_flag=True, help="Begin a round, and follow it to its end.")
+@click.option("--cancel", is_flag=True, help="Call the round off that somebody began with --now.")
 @click.option("--no-read", is_flag=True, help="Sizes only: do not read all bytes.")
 @click.option(
     "--url",
@@ -30,19 +39,23 @@ NOTHING, FOUND, FAILED, INCOMPLETE = range(4)
 )
 @click.option("--json", "as_json", is_flag=True, help="The round as JSON.")
 @click.argument("prefix", default="")
-def audit(now: bool, no_read: bool, url: str, as_json: bool, prefix: str) -> int:
+def audit(now: bool, cancel: bool, no_read: bool, url: str, as_json: bool, prefix: str) -> int:
     """
     Look at every copy that there is and at every object on the storage servers, or at those of which
-    <domain>/<path> begins with PREFIX.  What is wrong is repaired from a good copy; what belongs to nothing is
-    removed.  Without --now: what the last rounds found.
+    <domain>/<path> begins with PREFIX (the domain of make run is "default").  What is wrong is repaired from a
+    good copy; what belongs to nothing is removed.  Without --now: what the last rounds found.
 
-    Findings go to stdout, one a line: when, what, backend, file, and what became of it.
+    Findings go to stdout, one a line: when, what, backend, file, and what became of it; then the files that
+    have no good copy, up to 20.
 
-    Exit status 0: nothing was found.  1: something was.  2: it could not be done, or was called off.  3:
-    nothing was found, but some storage servers did not answer, or a round is still under way.
+    Exit status 0: nothing was found.  1: something was, or some file has no good copy.  2: it could not be
+    done, or was called off.  3: nothing was found, but some storage servers did not answer, or a round is still
+    under way.
     """
     if not now and (prefix or no_read):
         raise click.UsageError("PREFIX and --no-read go with --now")
+    if cancel and now:
+        raise click.UsageError("--cancel and --now do not go together")
     try:
         client = httpx.Client(base_url=url.rstrip("/"), timeout=30.0)
     except httpx.InvalidURL as error:
@@ -50,10 +63,15 @@ def audit(now: bool, no_read: bool, url: str, as_json: bool, prefix: str) -> int
     with client:
         daemon = _Daemon(client)
         try:
+            if cancel:
+                daemon.ask("DELETE", "audit")
+                return NOTHING
             if not now:
-                return _report(daemon.ask("GET"), as_json)
-            begun = daemon.ask("POST", {"prefix": prefix, "read": not no_read})["asked"]
+                said = daemon.ask("GET", "audit")
+                return _report(said, _damaged(daemon), as_json)
+            begun = daemon.ask("POST", "audit", {"prefix": prefix, "read": not no_read})["asked"]
             round = _follow(daemon, begun)
+            left = _damaged(daemon) if round["damaged"] else NONE
         except _Failed as error:
             click.echo(f"dragonbelly: {error}", err=True)
             return FAILED
@@ -64,7 +82,10 @@ def audit(now: bool, no_read: bool, url: str, as_json: bool, prefix: str) -> int
         click.echo(json.dumps(round, indent=2))
     else:
         _print_findings(round)
+        _print_damaged(left)
     click.echo(_sum(round), err=True)
+    if round["damaged"]:
+        click.echo(f"files that have no good copy now: {left['total']}", err=True)
     return _status(round)
 
 
@@ -82,12 +103,14 @@ class _Daemon:
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def ask(self, method: str, body: object = None) -> Any:
+    def ask(self, method: str, resource: str, body: object = None, query: dict[str, str] | None = None) -> Any:
         """:raises _Failed: it does not answer, or says no."""
         try:
-            answer = self._client.request(method, "/-/api/v1/audit", json=body)
+            answer = self._client.request(method, f"/-/api/v1/{resource}", json=body, params=query)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _Away(f"no daemon answers at {self._client.base_url}: {error}") from None
+        if answer.status_code == 204:
+            return None
         try:
             said = answer.json()
         except ValueError:
@@ -98,15 +121,15 @@ class _Daemon:
             raise _Failed(_detail(said))
         return said
 
-    def patiently(self) -> Any:
-        """The same, though it may be restarted meanwhile."""
+    def patiently(self, resource: str, query: dict[str, str] | None = None) -> Any:
+        """What it shows, though it may be restarted meanwhile: a round is under way."""
         until = time.monotonic() + AWAY
         while True:
             try:
-                return self.ask("GET")
-            except _Away:
+                return self.ask("GET", resource, query=query)
+            except _Away as error:
                 if time.monotonic() > until:
-                    raise
+                    raise _Failed(f"{error}; {GOES_ON}") from None
                 time.sleep(POLL)
 
 
@@ -127,7 +150,7 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
         task = progress.add_task("files", total=None)
         waited = None
         while True:
-            said = daemon.patiently()
+            said = daemon.patiently("audit")
             round: dict[str, Any] = said["asked"]
             if round["number"] != begun["number"]:
                 raise _Failed("somebody else began another audit meanwhile")
@@ -148,15 +171,25 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
         while any(f["outcome"] == "doubted" for f in round["findings"]) and time.monotonic() < until:
             progress.update(task, description="findings are being checked")
             time.sleep(POLL)
-            round = daemon.patiently()["asked"]
+            round = daemon.patiently("audit")["asked"]
+        until = time.monotonic() + FOUND_AGAIN
+        while round["damaged"] and _damaged(daemon)["total"] and time.monotonic() < until:
+            progress.update(task, description="good copies are being looked for")
+            time.sleep(POLL)
     return round
 
 
-def _report(said: Any, as_json: bool) -> int:
-    """The last rounds."""
+def _damaged(daemon: _Daemon) -> dict[str, Any]:
+    """How many files have no good copy, and which, up to ``NAMED``."""
+    said: dict[str, Any] = daemon.patiently("damaged", {"limit": str(NAMED)})
+    return said
+
+
+def _report(said: Any, damaged: dict[str, Any], as_json: bool) -> int:
+    """The last rounds, and the files without a good copy as they are now."""
     if as_json:
-        click.echo(json.dumps(said, indent=2))
-    statuses = [NOTHING]
+        click.echo(json.dumps({**said, "damaged": damaged}, indent=2))
+    statuses = []
     for kind in ("regular", "asked"):
         round = said[kind]
         if round is None or round["number"] == 0:
@@ -172,9 +205,14 @@ def _report(said: Any, as_json: bool) -> int:
         if not as_json:
             _print_findings(round)
         statuses.append(_status(round))
-    if len(statuses) == 1:
+    if not statuses:
         click.echo("there was no round yet; dragonbelly audit --now begins one", err=True)
-    return max(statuses, key=(NOTHING, INCOMPLETE, FAILED, FOUND).index)
+    if damaged["total"]:
+        click.echo(f"files that have no good copy now: {damaged['total']}", err=True)
+        statuses.append(FOUND)
+        if not as_json:
+            _print_damaged(damaged)
+    return max(statuses, key=(NOTHING, INCOMPLETE, FAILED, FOUND).index, default=NOTHING)
 
 
 def _print_findings(round: dict[str, Any]) -> None:
@@ -182,6 +220,14 @@ def _print_findings(round: dict[str, Any]) -> None:
         click.echo(
             f"{f['at']}  {f['what']:<7}  {f['backend'] or '-'}  {f['domain']}/{f['path']}  {f['outcome']}"
         )
+
+
+def _print_damaged(damaged: dict[str, Any]) -> None:
+    """In the columns of the findings; there is no more to say of when, and of which copy."""
+    for file in damaged["files"]:
+        click.echo(f"-  damaged  -  {file['domain']}/{file['path']}  no good copy")
+    if (more := damaged["total"] - len(damaged["files"])) > 0:
+        click.echo(f"and {more} more: GET /-/api/v1/damaged", err=True)
 
 
 def _sum(round: dict[str, Any]) -> str:

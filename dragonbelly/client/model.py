@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
     sha256: str | None
     created: datetime
     attributes: dict[str, str]
+    damaged: bool = False
 
 
 class File(Entry, frozen=True, kw_only=True):
@@ -48,7 +49,6 @@ class File(Entry, frozen=True, kw_only=True):
     expires: datetime | None
     policy: str
     copies: Copies
-    damaged: bool
     thin_since: datetime | None
     replicas: tuple[Replica, ...]
 

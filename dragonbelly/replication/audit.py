@@ -281,7 +281,10 @@ class AskedAudit(Audit):
                 return round
             last = await self.last()
         of = f" of {last.prefix}" if last is not None and last.prefix else ""
-        raise NotYet(f"another audit{of} is under way: wait for its end, or call it off", retry_after=10)
+        raise NotYet(
+            f"another audit{of} is under way: wait for its end, or call it off (dragonbelly audit --cancel)",
+            retry_after=10,
+        )
 
     async def call_off(self) -> None:
         """End the one that is under way, if any."""

@@ -339,7 +339,10 @@ class Replicator(TickingService):
             if missing:
                 return [Copied(now, version.id, step.backend, replica.generation, sha256)]
             return [Found(now, version.id, step.backend, replica.generation)]
-        return () if missing else [Lost(now, version.id, step.backend, replica.generation)]
+        if missing:
+            return ()
+        why = "has another size" if digest.size != version.size else "has other bytes"
+        return [Lost(now, version.id, step.backend, replica.generation, why)]
 
     async def _remove(self, visit: Visit, version: Version, step: Remove) -> Sequence[Event]:
         replica = version.replica(step.backend)

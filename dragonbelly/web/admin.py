@@ -86,6 +86,9 @@ class Admin:
         if path == f"{PREFIX}explain".encode():
             _only(question, "GET", "HEAD")
             return await self._explain.answer(question)
+        if path == f"{PREFIX}damaged".encode():
+            _only(question, "GET", "HEAD")
+            return await self._audit.damaged(question)
         if path.startswith(_BACKEND):
             return await self._backend(question, path.removeprefix(_BACKEND).decode("latin-1"))
         return None

@@ -202,9 +202,9 @@ class FilesApi:
         snapshots = await self._ledger.store.get_many([Path(domain, name) for name in page.names])
         shown = []
         for name, snapshot in zip(page.names, snapshots, strict=True):
-            live = snapshot.record.live if snapshot is not None and snapshot.record is not None else None
-            if live is not None:
-                shown.append({"path": name, **_summary(live)})
+            record = snapshot.record if snapshot is not None else None
+            if record is not None and record.live is not None:
+                shown.append({"path": name, **_summary(record.live), "damaged": record.damaged})
         return json_answer({"files": shown, "prefixes": page.prefixes, "next": page.next})
 
     # --- what is shown

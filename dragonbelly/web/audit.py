@@ -1,4 +1,7 @@
-"""The audit, for operators: begin a round, see how far it is and what it found, call it off."""
+"""
+The audit, for operators: begin a round, see how far it is and what it found, call it off; which files have no
+good copy any more.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,18 @@ from typing import Any
 import msgspec
 
 from dragonbelly.config.values import Config
-from dragonbelly.errors import BadField, MethodNotAllowed
+from dragonbelly.errors import BadField, BadPath, MethodNotAllowed
 from dragonbelly.interfaces import IStateStore
-from dragonbelly.model import Path
+from dragonbelly.model import Path, Version
 from dragonbelly.replication.audit import AskedAudit, Audit
 from dragonbelly.replication.audit_round import Finding, Round, outcome
 from dragonbelly.web.announced import rfc3339
-from dragonbelly.web.asked import decode
+from dragonbelly.web.asked import Query, decode
 from dragonbelly.web.message import Answer, Question, json_answer
+from dragonbelly.web.paths import check_name
+
+#: Damaged files that are named: if nothing is said, and at most.
+DAMAGED, DAMAGED_MAX = 1000, 10_000
 
 
 class AuditAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,14 +59,35 @@ class AuditApi:
                 return Answer(204)
         raise MethodNotAllowed(f"{question.method} is not for audits", allow="GET, HEAD, POST, DELETE")
 
+    async def damaged(self, question: Question) -> Answer:
+        """The resource ``damaged``: files of which no copy is known to be good, in no order."""
+        limit = Query(question, "limit").number("limit", DAMAGED, DAMAGED_MAX)
+        paths = await self._store.damaged(limit)
+        snapshots = await self._store.get_many(paths)
+        return json_answer(
+            {
+                "total": (await self._store.counts()).damaged,
+                "files": [
+                    _damaged(path, snapshot.record.live)
+                    for path, snapshot in zip(paths, snapshots, strict=True)
+                    if snapshot is not None and snapshot.record is not None and snapshot.record.live is not None
+                ],
+            }
+        )
+
     def _prefix(self, text: str) -> str:
         """With a slash after the domain, so that no other domain begins like it."""
         domain, _, prefix = text.removeprefix("/").partition("/")
         if not domain:
             return ""
         if domain not in self._domains:
-            known = ", ".join(sorted(self._domains))
-            raise BadField(f"it begins with no domain ({known}): {domain!r}", field="prefix")
+            known = sorted(self._domains)
+            raise BadField(
+                f"a prefix begins with a domain, as in {known[0]}/{text.removeprefix('/')}; {domain!r} is "
+                f"none, there are: {', '.join(known)}",
+                field="prefix",
+            )
+        _check_beginning(prefix)
         return f"{domain}/{prefix}"
 
     async def _show(self, round: Round | None) -> dict[str, Any] | None:
@@ -90,6 +118,27 @@ class AuditApi:
                 for finding, snapshot in zip(round.findings, snapshots, strict=True)
             ],
         }
+
+
+def _check_beginning(prefix: str) -> None:
+    """:raises BadField: no path begins like that."""
+    try:
+        check_name(prefix)
+    except BadPath:
+        try:
+            check_name(f"{prefix}x")  # its last segment may go on
+        except BadPath as error:
+            raise BadField(f"no path begins like that: {error.detail}", field="prefix") from None
+
+
+def _damaged(path: Path, live: Version) -> dict[str, Any]:
+    return {
+        "domain": path.domain,
+        "path": path.name,
+        "version": live.id,
+        "size": live.size,
+        "replicas": [{"backend": r.backend, "state": r.state.name.lower()} for r in live.replicas],
+    }
 
 
 def _finding(finding: Finding, became: str) -> dict[str, Any]:

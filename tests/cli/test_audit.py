@@ -48,6 +48,7 @@ class Daemon:
     """Gives ``answers`` one after the other, the last one again and again."""
 
     def __init__(self):
+        self.damaged = {"total": 0, "files": []}
         self.answers = []
         self.asked = []
 
@@ -58,12 +59,20 @@ class Daemon:
         self.answers.append(httpx.ConnectError("refused"))
 
     def __call__(self, request):
+        if request.url.path.endswith("/damaged"):
+            assert dict(request.url.params) == {"limit": "20"}
+            damaged = self.damaged.pop(0) if isinstance(self.damaged, list) else self.damaged
+            return httpx.Response(200, json=damaged)
         body = json.loads(request.content) if request.content else None
         self.asked.append((request.method, str(request.url), body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return httpx.Response(answer.status_code, content=answer.content)
+
+
+def named(total, *paths):
+    return {"total": total, "files": [{"domain": "media", "path": path} for path in paths]}
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +141,45 @@ def test_of_a_part_and_elsewhere(daemon, monkeypatch):
     assert daemon.asked[-1][1] == "http://elsewhere:2/-/api/v1/audit"
 
 
+def test_files_without_a_good_copy_are_named(daemon, capsys):
+    daemon.damaged = named(3, "a", "b/c")
+    lines = "-  damaged  -  media/a  no good copy\n-  damaged  -  media/b/c  no good copy\n"
+    begin(daemon)
+    rounds(daemon, {"damaged": 3})
+    assert main(["audit", "--now"]) == 1
+    said = capsys.readouterr()
+    assert said.out == lines
+    assert "3 files had no good copy before\nfiles that have no good copy now: 3\n" in said.err
+    assert "and 1 more: GET /-/api/v1/damaged\n" in said.err
+    # They may have become so since the last round.
+    daemon.answers.clear()
+    daemon.say(asked=ROUND, regular=None)
+    assert main(["audit"]) == 1
+    said = capsys.readouterr()
+    assert said.out == lines
+    assert "files that have no good copy now: 3\n" in said.err
+    assert main(["audit", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["damaged"] == daemon.damaged
+
+
+def test_a_copy_that_was_brought_back_is_given_time_to_be_found(daemon, capsys):
+    daemon.damaged = [named(2, "a", "b"), named(1, "b"), named(0), named(0)]
+    begin(daemon)
+    rounds(daemon, {"damaged": 2})
+    assert main(["audit", "--now"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith("2 files had no good copy before\nfiles that have no good copy now: 0\n")
+    assert daemon.damaged == []
+
+
+def test_call_off(daemon, capsys):
+    daemon.answers.append(httpx.Response(204))
+    assert main(["audit", "--cancel"]) == 0
+    assert daemon.asked == [("DELETE", "http://127.0.0.1:8081/-/api/v1/audit", None)]
+    assert capsys.readouterr() == ("", "")
+
+
 def test_as_json(daemon, capsys):
     begin(daemon)
     rounds(daemon, {"found": 1, "findings": [FINDING]})
@@ -167,7 +215,10 @@ def test_one_that_does_not_come_back(daemon, capsys):
     begin(daemon)
     daemon.away()
     assert main(["audit", "--now"]) == 2
-    assert capsys.readouterr().err.endswith("no daemon answers at http://127.0.0.1:8081: refused\n")
+    assert capsys.readouterr().err.endswith(
+        "no daemon answers at http://127.0.0.1:8081: refused; "
+        "the round goes on when a daemon runs again; see: dragonbelly audit\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -261,7 +312,16 @@ def test_what_it_waits_for_is_said_once(daemon, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["media/a"], ["--no-read"], ["--now", "a", "b"], ["--nwo"], ["--url", "http://[::1"]]
+    "arguments",
+    [
+        ["media/a"],
+        ["--no-read"],
+        ["--now", "a", "b"],
+        ["--nwo"],
+        ["--now", "--cancel"],
+        ["--cancel", "a"],
+        ["--url", "http://[::1"],
+    ],
 )
 def test_mistakes(arguments, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -109,11 +109,35 @@ def test_of_a_part(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "field"), [({"prefix": "elsewhere/a"}, "prefix"), ({"prefix": 1}, "prefix"), ({"raed": 1}, "raed")]
+    ("body", "field"),
+    [
+        ({"prefix": "elsewhere/a"}, "prefix"),
+        ({"prefix": 1}, "prefix"),
+        ({"raed": 1}, "raed"),
+        ({"prefix": "default/\u00e4 b/../"}, "prefix"),
+        ({"prefix": "default/a//"}, "prefix"),
+        ({"prefix": "default//a"}, "prefix"),
+        ({"prefix": "default/a\n"}, "prefix"),
+        ({"prefix": "default/-/"}, "prefix"),
+        ({"prefix": "default/" + 1100 * "a/"}, "prefix"),
+    ],
 )
 def test_mistakes(world: World, body: dict[str, Any], field: str) -> None:
     is_problem(ask(world, **body), 422, field)
     assert seen(world)["asked"] is None
+
+
+@pytest.mark.parametrize(
+    "prefix", ["a", "a/", "a/.", "a/..", "-", ".", "a b/\u00e4", "a/@01ARZ3NDEKTSV4RRFFQ69G5FAV", 255 * "a"]
+)
+def test_what_a_path_may_begin_with(world: World, prefix: str) -> None:
+    assert ask(world, prefix=f"default/{prefix}").status == 202
+
+
+def test_a_prefix_without_its_domain(world: World) -> None:
+    assert ask(world, prefix="/media/2024/").json["detail"] == (
+        "a prefix begins with a domain, as in default/media/2024/; 'media' is none, there are: default"
+    )
 
 
 def test_one_at_a_time_and_called_off(make_world: MakeWorld) -> None:
@@ -160,6 +184,74 @@ def test_a_file_without_a_good_copy(world: World) -> None:
     assert {f["outcome"] for f in seen(world)["asked"]["findings"]} == {"damaged"}
     world.ask("GET", "/-/metrics", admin=True)
     assert world.metric("damaged_files") == 1
+    stored(world, "b")
+    assert [(f["path"], f["damaged"]) for f in world.api("GET", "files").json["files"]] == [
+        ("a", True),
+        ("b", False),
+    ]
+    assert damaged(world) == {
+        "total": 1,
+        "files": [
+            {
+                "domain": "default",
+                "path": "a",
+                "version": shown["version"],
+                "size": 5,
+                "replicas": [{"backend": r["backend"], "state": r["state"]} for r in shown["replicas"]],
+            }
+        ],
+    }
+
+
+def damaged(world: World, query: str = "") -> Any:
+    said = world.api("GET", f"damaged{query}", admin=True)
+    assert said.status == 200, said
+    return said.json
+
+
+def test_some_of_the_files_without_a_good_copy(world: World) -> None:
+    for name in "abc":
+        stored(world, name)
+        corrupt(world, name, copies=2)
+    assert ask(world).status == 202
+    world.clock.advance(5)
+    world.replicate()
+    assert {file["path"] for file in damaged(world)["files"]} == {"a", "b", "c"}
+    some = damaged(world, "?limit=2")
+    assert (some["total"], len(some["files"])) == (3, 2)
+    is_problem(world.api("GET", "damaged?limit=10001", admin=True), 422, "limit")
+    is_problem(world.api("POST", "damaged", {}, admin=True), 405)
+    assert world.api("GET", "damaged").status == 404, "on the public listener"
+
+
+def test_the_log_says_what_became_of_the_copies(world: World) -> None:
+    stored(world)
+    bad, gone = (replica.backend for replica in world.record("a").versions[0].replicas)
+    corrupt(world, copies=1)
+    objects = world.storage(gone).objects
+    (key,) = (key for key in objects if key.endswith("/a"))
+    kept = objects.pop(key)
+
+    def said(logs: list[LogEvent]) -> list[str]:
+        return [text for event in logs if " good copy " in (text := formatEvent(event))]
+
+    with capturedLogs() as logs:
+        ask(world)
+        world.clock.advance(5)
+        world.replicate()
+    left = "default/a has no good copy left: the one on"
+    # The one before it was not the last.
+    assert set(said(logs)) <= {f"{left} {bad} has other bytes", f"{left} {gone} is gone"}
+    assert said(logs)
+    assert len(set(said(logs))) == len(said(logs))
+    objects[key] = kept
+    with capturedLogs() as logs:
+        ask(world)
+        world.clock.advance(5)
+        world.replicate()
+        world.replicate(10)
+    assert said(logs) == ["default/a has a good copy again"]
+    assert damaged(world) == {"total": 0, "files": []}
 
 
 def logged(logs: list[LogEvent]) -> list[str]:

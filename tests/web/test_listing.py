@@ -164,6 +164,7 @@ class TestByHttp:
             "sha256": None,
             "created": "2024-10-12T06:37:41Z",
             "attributes": {},
+            "damaged": True,  # the record that the test made has no replica
         }
 
     def test_nothing(self, world: World) -> None:
