@@ -84,16 +84,27 @@ class Core:
         """The file as it is now, to be read; nothing of it was yet."""
         return Reading(self, await self.stat(path))
 
-    async def get(self, path: str) -> bytes:
+    async def get(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         """
-        All bytes, checked against the file's digest.
+        All bytes, checked against the file's digest; or those from ``start`` to ``end``, which count as in a
+        slice: only they are fetched, and there is nothing to check them against.
 
         :raises NotFound, DownloadFailed:
         """
+        if start is not None or end is not None:
+            return await self._part(await self.stat(path), start, end)
         pieces: list[bytes] = []
         async for chunk in download.chunks(self, path, pieces.clear):
             pieces.append(chunk)
         return b"".join(pieces)
+
+    async def _part(self, file: File, start: int | None, end: int | None) -> bytes:
+        first, last, _ = slice(start, end).indices(file.size or 0)
+        reading = Reading(self, file, place=first, end=last)
+        try:
+            return await reading.read_all()
+        finally:
+            await reading.close()
 
     async def download(
         self, path: str, to: str | PathLike[str], *, resume: bool = False, progress: Progress | None = None

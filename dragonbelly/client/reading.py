@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,13 +23,23 @@ class Reading:
     """
     ``file`` is what is read: all of it is of that version, though it may be overwritten meanwhile (its bytes
     stay for ``[delete] grace``).  A server that fails is left for another, at the byte where it stopped.
-    ``place`` is where the next byte comes from.
+    ``place`` is where the next byte comes from; bytes from ``end`` on are neither asked for nor given; None:
+    the end of the file.  ``avoid`` are URLs that are not asked first.
     """
 
-    def __init__(self, core: Core, file: File, avoid: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        core: Core,
+        file: File,
+        avoid: frozenset[str] = frozenset(),
+        *,
+        place: int = 0,
+        end: int | None = None,
+    ) -> None:
         self._core = core
         self.file = file
-        self.place = 0
+        self.place = place
+        self.end = self.size if end is None else min(end, self.size)
         self._incoming: Incoming | None = None
         #: Where the server is, which may be ahead of ``place`` or behind it.
         self._at = 0
@@ -46,17 +57,24 @@ class Reading:
     def size(self) -> int:
         return self.file.size or 0
 
+    @property
+    def avoid(self) -> frozenset[str]:
+        """URLs that gave nothing: for the next to read this file."""
+        return frozenset(self._tried)
+
     async def read(self, most: int = -1) -> bytes:
         """
         Up to ``most`` bytes, fewer if no more came yet, none at the end; -1: what comes next.
 
         :raises DownloadFailed: no server gives them.
         """
-        if most == 0 or self.place >= self.size:
+        left = self.end - self.place
+        if most == 0 or left <= 0:
             return b""
+        most = left if most < 0 else min(most, left)
         if not self._kept or self._at - len(self._kept) != self.place:
             await self._arrive()
-        chunk, self._kept = (self._kept, b"") if most < 0 else (self._kept[:most], self._kept[most:])
+        chunk, self._kept = self._kept[:most], self._kept[most:]
         self.place += len(chunk)
         self._check(chunk)
         return chunk
@@ -64,7 +82,7 @@ class Reading:
     async def read_all(self, most: int = -1) -> bytes:
         """So many bytes, fewer only at the end of the file; -1: all that is left."""
         pieces: list[bytes] = []
-        left = self.size if most < 0 else most
+        left = self.end if most < 0 else most
         while left > 0 and (chunk := await self.read(left)):
             pieces.append(chunk)
             left -= len(chunk)
@@ -94,11 +112,13 @@ class Reading:
     async def _arrive(self) -> None:
         """Have bytes from ``place`` on in ``_kept``."""
         behind = self.place - (self._at - len(self._kept))
-        if self._incoming is None or behind < 0 or behind > len(self._kept) + SKIP:
+        if 0 <= behind < len(self._kept):
+            self._kept = self._kept[behind:]
+        elif self._incoming is None or behind < 0 or behind > len(self._kept) + SKIP:
             await self.close()
             self._at = self.place
         else:
-            self._kept = self._kept[behind:] if behind < len(self._kept) else b""
+            self._kept = b""
         while not self._kept:
             try:
                 if self._incoming is None:
@@ -115,14 +135,27 @@ class Reading:
             ahead = self.place - self._at
             self._at += len(chunk)
             self._kept = chunk[ahead:] if ahead < len(chunk) else b""
+            if self._at >= self.end:
+                await self._finish()
+
+    async def _finish(self) -> None:
+        """All came.  Who has seen the end of an answer, too, can use its connection again."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            if "content-length" in incoming.headers:
+                with suppress(NoAnswer):
+                    await incoming.read()
+            await incoming.close()
 
     async def _open(self, place: int) -> Incoming:
         url = await self._next_source()
         headers = {"User-Agent": "dragonbelly", "Accept-Encoding": "identity"}
-        if place:
+        if self.end < self.size:
+            headers["Range"] = f"bytes={place}-{self.end - 1}"
+        elif place:
             headers["Range"] = f"bytes={place}-"
         incoming = await self._core.wire.fetch(Request("GET", url, headers, timeout=self._core.timeout))
-        wrong = _wrong(incoming, place, self.size)
+        wrong = _wrong(incoming, place, self.end, self.size)
         if wrong is not None:
             await incoming.close()
             raise NoAnswer(wrong)
@@ -172,15 +205,16 @@ class Reading:
             raise WrongBytes(f"{self.file.path}: the bytes that came have not the digest that the file has")
 
 
-def _wrong(incoming: Incoming, place: int, size: int) -> str | None:
-    """What is wrong with an answer, None: nothing."""
+def _wrong(incoming: Incoming, place: int, end: int, size: int) -> str | None:
+    """What is wrong with an answer that is to give the bytes from ``place`` to ``end``, None: nothing."""
     length = incoming.headers.get("content-length", "")
-    if place and incoming.status == 206:
+    whole = place == 0 and end == size
+    if not whole and incoming.status == 206:
         start = incoming.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
         if start != str(place):
             return f"it gives another part than from byte {place} on"
-        expected = size - place
-    elif not place and incoming.status == 200:
+        expected = end - place
+    elif whole and incoming.status == 200:
         expected = size
     elif incoming.status == 200:
         return "it gives no parts of files"

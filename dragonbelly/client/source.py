@@ -40,13 +40,15 @@ class Source:
             self._content = memoryview(content).cast("B")
             self.size = len(self._content)
             self.rewindable = True
+        elif hasattr(content, "__aiter__"):  # what reads asynchronously has a read, too
+            self.rewindable = False
         elif hasattr(content, "read"):
             self.rewindable = _is_seekable(content)
             if self.rewindable:
                 self._start = content.tell()
                 self.size = content.seek(0, os.SEEK_END) - self._start
                 content.seek(self._start)
-        elif hasattr(content, "__aiter__") or hasattr(content, "__iter__"):
+        elif hasattr(content, "__iter__"):
             self.rewindable = False
         else:
             raise TypeError(
@@ -98,15 +100,15 @@ class Source:
         if isinstance(content, memoryview):
             for start in range(0, len(content), CHUNK):
                 yield bytes(content[start : start + CHUNK])
+        elif hasattr(content, "__aiter__"):
+            async for chunk in content:
+                yield chunk
         elif hasattr(content, "read"):
             if self.rewindable:
                 await wire.call(content.seek, self._start)
             while chunk := await wire.call(content.read, CHUNK):
                 if isinstance(chunk, str):
                     raise TypeError("the file was opened as text: open it with mode 'rb'")
-                yield chunk
-        elif hasattr(content, "__aiter__"):
-            async for chunk in content:
                 yield chunk
         else:
             pieces = iter(content)

@@ -288,6 +288,11 @@ class TwistedReader:
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._reading.close())
 
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """What is left, piece by piece, for a coroutine that awaits Deferreds."""
+        while chunk := await self._reading.read():
+            yield chunk
+
 
 class TwistedClient:
     """

@@ -17,16 +17,25 @@ Rule = Callable[[str, str], Fate]
 
 
 class Meddler:
-    """In front of ``target``; ``rule(method, path)`` says what becomes of a request; all are ``seen``."""
+    """
+    In front of ``target``; ``rule(method, path)`` says what becomes of a request; all are ``seen``, and what
+    ranges they ask for.  ``connections``: how many clients made.
+    """
 
     def __init__(self, target: str, rule: Rule) -> None:
         self.seen: list[tuple[str, str]] = []
+        self.ranges: list[str | None] = []
+        self.connections = 0
         self.rule = rule
         place = urlsplit(target)
         meddler = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                meddler.connections += 1
+                super().setup()
 
             def _pass(self) -> None:
                 if self.headers.get("Transfer-Encoding") == "chunked":
@@ -38,6 +47,7 @@ class Meddler:
                 else:
                     body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 meddler.seen.append((self.command, self.path))
+                meddler.ranges.append(self.headers.get("Range"))
                 fate = meddler.rule(self.command, self.path)
                 if fate == "lose request":
                     self.close_connection = True

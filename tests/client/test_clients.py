@@ -7,9 +7,11 @@ import io
 import json
 import os
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -162,6 +164,63 @@ def test_reading_from_any_place(client: Kind, name: str) -> None:
     with pytest.raises(ValueError):
         client.on(file, "seek", -1)
     client.on(file, "close")
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(10, 20), (0, 5), (None, 7), (2_000_000, None), (-9, None), (-20, -10), (5, -5), (20, 10), (10**9, None)],
+)
+def test_a_part_of_a_file(client: Kind, name: str, start: int | None, end: int | None) -> None:
+    client.call("put", f"{name}/a", BIG)
+    assert client.call("get", f"{name}/a", start=start, end=end) == BIG[start:end]
+
+
+def through(meddler: Meddler) -> Callable[[bytes], bytes]:
+    """An answer of the API in which all copies are behind the meddler, which stands for all servers."""
+
+    def change(body: bytes) -> bytes:
+        file = json.loads(body)
+        for replica in file.get("replicas", ()):
+            if replica.get("url") is not None:
+                replica["url"] = meddler.url + urlsplit(replica["url"]).path
+        return json.dumps(file).encode()
+
+    return change
+
+
+def test_parts_are_asked_for_as_such_and_connections_used_again(
+    site: Site, kind: type[Kind], name: str
+) -> None:
+    maker = kind(site.daemon.url)  # type: ignore[call-arg]
+    put = maker.call("put", f"{name}/a", BIG, copies=1)
+    maker.close()
+    store = site.stores[put.replicas[0].backend]
+    with Meddler(store.url, lambda method, path: None) as server:
+        change = through(server)
+        with Meddler(site.daemon.url, lambda m, path: change if "/files/" in path else None) as meddler:
+            client = kind(meddler.url)  # type: ignore[call-arg]
+            try:
+                for start in range(0, 500_000, 100_000):
+                    part = client.call("get", f"{name}/a", start=start, end=start + 1000)
+                    assert part == BIG[start : start + 1000]
+                for _ in range(3):
+                    assert client.call("get", f"{name}/a") == BIG
+            finally:
+                client.close()
+        assert server.ranges == [
+            *(f"bytes={start}-{start + 999}" for start in range(0, 500_000, 100_000)),
+            *(None,) * 3,
+        ]
+        assert server.connections == 1
+
+
+def test_a_file_that_is_read_is_put(client: Kind, name: str) -> None:
+    client.call("put", f"{name}/a", BIG)
+    file = client.call("open", f"{name}/a")
+    assert client.on(file, "read", 10) == BIG[:10]
+    put = client.call("put", f"{name}/b", file)
+    client.on(file, "close")
+    assert (put.size, put.sha256) == (len(BIG) - 10, sha(BIG[10:]))
 
 
 def test_a_reader_keeps_the_version_that_it_opened(client: Kind, name: str) -> None:
