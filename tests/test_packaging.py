@@ -41,6 +41,8 @@ def test_a_build_has_everything_that_the_service_needs(tmp_path: Path) -> None:
 def test_metadata() -> None:
     [script] = entry_points(group="console_scripts", name="dragonbelly")
     assert script.value == "dragonbelly.cli:main"
+    [filesystem] = entry_points(group="fsspec.specs", name="dragonbelly")
+    assert filesystem.value == "dragonbelly.contrib.fsspec:DragonbellyFileSystem"
     base = {line.partition(">=")[0].lower() for line in requires("dragonbelly") or () if "extra" not in line}
     assert base == {
         "twisted[tls]",
