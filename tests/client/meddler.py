@@ -18,13 +18,13 @@ Rule = Callable[[str, str], Fate]
 
 class Meddler:
     """
-    In front of ``target``; ``rule(method, path)`` says what becomes of a request; all are ``seen``, and what
-    ranges they ask for.  ``connections``: how many clients made.
+    In front of ``target``; ``rule(method, path)`` says what becomes of a request; all are ``seen``, with
+    their ``headers``.  ``connections``: how many clients made.
     """
 
     def __init__(self, target: str, rule: Rule) -> None:
         self.seen: list[tuple[str, str]] = []
-        self.ranges: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         self.connections = 0
         self.rule = rule
         place = urlsplit(target)
@@ -47,7 +47,7 @@ class Meddler:
                 else:
                     body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 meddler.seen.append((self.command, self.path))
-                meddler.ranges.append(self.headers.get("Range"))
+                meddler.headers.append(dict(self.headers.items()))
                 fate = meddler.rule(self.command, self.path)
                 if fate == "lose request":
                     self.close_connection = True

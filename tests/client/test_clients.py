@@ -207,7 +207,7 @@ def test_parts_are_asked_for_as_such_and_connections_used_again(
                     assert client.call("get", f"{name}/a") == BIG
             finally:
                 client.close()
-        assert server.ranges == [
+        assert [headers.get("Range") for headers in server.headers] == [
             *(f"bytes={start}-{start + 999}" for start in range(0, 500_000, 100_000)),
             *(None,) * 3,
         ]

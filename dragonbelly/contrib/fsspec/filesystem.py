@@ -26,6 +26,8 @@ from dragonbelly.client.reading import Reading
 from dragonbelly.contrib.fsspec.info import Info, describe, directory, is_directory, missing, of_item
 from dragonbelly.contrib.fsspec.opened import ReadFile, WriteFile, layered
 
+Clients = dict[asyncio.AbstractEventLoop, AsyncClient]
+
 #: Files that are dealt with at a time: more would only wait for each other's connections.
 BATCH = 32
 
@@ -41,7 +43,7 @@ _FSSPEC = {"use_listings_cache", "listings_expiry_time", "max_paths"}
 
 class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no types
     """
-    ``dragonbelly://path/in/the/domain``.  ``url`` is a daemon's listener, else the environment's
+    ``dragonbelly://path/in/the/domain``.  ``server`` is a daemon's listener, else the environment's
     ``DRAGONBELLY_URL``; ``token``, else ``DRAGONBELLY_TOKEN``.  These, ``domain``, ``timeout`` and ``retries``
     are those of the client (``dragonbelly.client.core.Core``).  ``batch_size``: how many files at a time.
 
@@ -60,7 +62,7 @@ class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def __init__(
         self,
-        url: str | None = None,
+        server: str | None = None,
         *,
         asynchronous: bool = False,
         loop: Any = None,
@@ -76,20 +78,19 @@ class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec ha
             batch_size=batch_size,
             **{name: value for name, value in options.items() if name in _FSSPEC},
         )
-        url = url or os.environ.get("DRAGONBELLY_URL")
-        if not url:
+        server = server or os.environ.get("DRAGONBELLY_URL")
+        if not server:
             raise ValueError(
-                "which Dragonbelly?  Say it with storage_options={'url': 'http://media.example.com'}, "
+                "which Dragonbelly?  Say it with storage_options={'server': 'http://media.example.com'}, "
                 "or DRAGONBELLY_URL in the environment"
             )
         self._options: Options = {n: v for n, v in options.items() if n not in _FSSPEC}  # type: ignore[assignment]
         self._options.setdefault("token", os.environ.get("DRAGONBELLY_TOKEN"))
-        self._url_of_server = url
-        AsyncClient(url, **self._options)  # whatever is wrong with these is said now
+        self._server = server
+        AsyncClient(server, **self._options)  # whatever is wrong with these is said now
         #: Connections belong to the loop that made them.
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._clients: Clients = {}
+        weakref.finalize(self, _close, self._clients, os.getpid()).atexit = False
 
     @property
     def client(self) -> AsyncClient:
@@ -97,13 +98,14 @@ class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec ha
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = AsyncClient(self._url_of_server, **self._options)
-            weakref.finalize(self, _close, weakref.ref(loop), client, os.getpid()).atexit = False
+            for ended in [one for one in self._clients if one.is_closed()]:
+                del self._clients[ended]
+            client = self._clients[loop] = AsyncClient(self._server, **self._options)
         return client
 
     @property
     def fsid(self) -> str:
-        return f"dragonbelly-{tokenize(self._url_of_server, self._options.get('domain'))}"
+        return f"dragonbelly-{tokenize(self._server, self._options.get('domain'))}"
 
     # --- names
 
@@ -118,7 +120,7 @@ class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec ha
         if _SERVER.match(path):
             raise ValueError(
                 f"{path}: what follows dragonbelly:// is a path in the domain.  The server is told with "
-                "storage_options={'url': 'http://host:port'} or DRAGONBELLY_URL; "
+                "storage_options={'server': 'http://host:port'} or DRAGONBELLY_URL; "
                 "a path that looks like one is written dragonbelly:///…"
             )
         return {}
@@ -443,13 +445,13 @@ def _progress(callback: Any) -> Callable[[int, int | None], None]:
     return progress
 
 
-def _close(loop: weakref.ref[asyncio.AbstractEventLoop], client: AsyncClient, process: int) -> None:
-    """End a client's connections; nobody waits for it, as this may be called anywhere."""
-    running = loop()
-    if running is None or not running.is_running() or os.getpid() != process:
+def _close(clients: Clients, process: int) -> None:
+    """End their connections; nobody waits for it, as this may be called anywhere."""
+    if os.getpid() != process:  # the connections are the parent's
         return
-    closing = client.close()
-    try:
-        asyncio.run_coroutine_threadsafe(closing, running)
-    except RuntimeError:  # it ended just now
-        closing.close()
+    for loop, client in clients.items():
+        closing = client.close()
+        try:
+            asyncio.run_coroutine_threadsafe(closing, loop)
+        except RuntimeError:  # it is closed
+            closing.close()

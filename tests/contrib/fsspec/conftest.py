@@ -27,7 +27,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def options(site: Site) -> dict[str, Any]:
-    return {"url": site.daemon.url}
+    return {"server": site.daemon.url}
 
 
 @pytest.fixture
