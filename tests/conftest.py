@@ -1,0 +1,8 @@
+"""For all tests: hypothesis looks for mistakes, and not at the clock of a machine that others use, too."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
