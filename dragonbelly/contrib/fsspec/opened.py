@@ -71,6 +71,11 @@ class ReadFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no typ
     def details(self) -> dict[str, Any]:
         return describe(self._file)
 
+    def read(self, length: int | None = -1) -> bytes:
+        # Some caches (fsspec's blockcache until 2025) fail when they are asked for more than there is.
+        left = max(self.size - self.loc, 0)
+        return super().read(left if length is None or length < 0 else min(length, left))  # type: ignore[no-any-return]
+
     def _fetch_range(self, start: int, end: int) -> bytes:
         data: bytes
         # Two threads may be here (fsspec's caches read ahead): what either learns is right.

@@ -42,6 +42,8 @@ def test_reading_from_any_place(fs: Any, name: str, cache_type: str) -> None:
         file.seek(-5, io.SEEK_END)
         assert file.read() == BIG[-5:]
         assert file.read(5) == b""
+        file.seek(10**9)
+        assert (file.read(), file.read(5)) == (b"", b"")
 
 
 def test_lines(fs: Any, name: str) -> None:
