@@ -25,7 +25,7 @@ from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.node.server import make_node
 from dragonbelly.private_redis import PrivateRedis, find_redis
 from dragonbelly.service import Listening, make_daemon
-from dragonbelly.starting import cannot_start, give_up, listen
+from dragonbelly.starting import cannot_start, endpoint, give_up, listen
 
 NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
@@ -54,6 +54,11 @@ class Embedded(Service):
         self._directory = directory.absolute()
         self._public = _on_loopback(public or LISTEN)
         self._admin = _on_loopback(admin or ADMIN)
+        for where in (self._public, self._admin):
+            try:
+                endpoint(reactor, where)
+            except StartError as error:
+                give_up(f'{error} (one is "tcp:8080")')
         self._options = options
         self._origins = tuple(origins)
         self._lock: IO[str] | None = None
@@ -141,19 +146,19 @@ class Embedded(Service):
             self._lock.close()
 
 
-def _on_loopback(endpoint: str) -> str:
+def _on_loopback(where: str) -> str:
     """:raises SystemExit: it is another interface."""
-    if not endpoint.startswith(("tcp:", "tcp4:", "tcp6:")):
-        return endpoint
-    if "interface=" not in endpoint:
-        return f"{endpoint}:interface=127.0.0.1"
-    interface = endpoint.partition("interface=")[2].partition(":")[0]
+    if not where.startswith(("tcp:", "tcp4:", "tcp6:")):
+        return where
+    if "interface=" not in where:
+        return f"{where}:interface=127.0.0.1"
+    interface = where.partition("interface=")[2].partition(":")[0]
     if not (interface.startswith("127.") or interface in ("localhost", "\\:\\:1")):
         give_up(
-            f"without --config everything stays on this machine: {endpoint} is not on loopback "
+            f"without --config everything stays on this machine: {where} is not on loopback "
             "(write a configuration to serve others; see etc/dragonbelly.toml)"
         )
-    return endpoint
+    return where
 
 
 def _url(port: IListeningPort) -> str:

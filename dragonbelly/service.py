@@ -50,6 +50,9 @@ from dragonbelly.web.site import Router, make_site
 #: Seconds between two tries to reach Redis at start.
 RETRY = 0.5
 
+#: Where everything is kept without a configuration, in the current directory.
+DATA = "dragonbelly-data"
+
 
 class Options(usage.Options):
     """The command line."""
@@ -61,7 +64,7 @@ class Options(usage.Options):
     )
     optParameters = [
         ["config", None, None, "The configuration, a TOML file; see etc/dragonbelly.toml."],
-        ["data", None, "dragonbelly-data", "Without --config: where everything is kept."],
+        ["data", None, None, f"Without --config: where everything is kept [default: {DATA}]."],
         ["listen", None, None, "Where files and API are served, a Twisted endpoint [default: port 8080]."],
         ["admin", None, None, "Where operators are served, a Twisted endpoint [default: port 8081]."],
     ]
@@ -87,10 +90,15 @@ def makeService(options: Options) -> IService:
         from dragonbelly.embedded import Embedded
 
         return Embedded(
-            reactor, Path(options["data"]), options["listen"], options["admin"], options, options.origins
+            reactor,
+            Path(options["data"] or DATA),
+            options["listen"],
+            options["admin"],
+            options,
+            options.origins,
         )
-    if options["listen"] or options["admin"] or options.origins:
-        give_up("--listen, --admin and --origin go without --config; with it, [http] says all that")
+    if options["data"] or options["listen"] or options["admin"] or options.origins:
+        give_up("--data, --listen, --admin and --origin go without --config; with it, the file says all that")
     try:
         config = load(options["config"])
         return Listening(reactor, make_daemon(reactor, config), config.http.listen, config.http.admin, options)

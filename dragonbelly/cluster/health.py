@@ -141,6 +141,8 @@ class Health(TickingService):
         self._identity, self._expected = identity, expected
         self._on_impatience, self._on_return, self._on_failure = on_impatience, on_return, on_failure
         self._pulses = {name: Pulse() for name in cluster.names}
+        #: Why those are away that are, as it was seen last.
+        self.reasons: dict[str, str] = {}
         self._impatient: set[str] = set()
         self._probing: dict[str, Deferred[None]] = {}
 
@@ -222,12 +224,12 @@ class Health(TickingService):
             return  # whether something should lie there is not known: nothing was learnt
         except Exception as error:  # a timeout, a backend's answer, or a plugin's bug: it is away
             space = None
+            late = isinstance(error, TimeoutError)
+            text = f"no answer within {self._timeout:g} s" if late else str(error) or type(error).__name__
+            self.reasons[name] = text
             if pulse.observed is not Observed.UNREACHABLE:
                 self._on_failure(name, "probe")
-                text = (
-                    f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else str(error)
-                )
-                self._log.warn("backend {name} is away: {error}", name=name, error=text or type(error).__name__)
+                self._log.warn("backend {name} is away: {error}", name=name, error=text)
             pulse.failed(self._clock.seconds())
         else:
             pulse.succeeded(self._clock.seconds(), space or Space())
@@ -282,6 +284,7 @@ class Health(TickingService):
         self._cluster.observe(name, pulse.observed, space)
         if before is Observed.UNREACHABLE and not away:
             self._log.info("backend {name} is back", name=name)
+            self.reasons.pop(name, None)
             self._cluster.patience(name, False)
             long = name in self._impatient
             self._impatient.discard(name)

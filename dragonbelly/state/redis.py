@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from dragonbelly.errors import BadRecord, Conflict, StartError, StateUnavailable
@@ -64,6 +65,8 @@ class RedisStore:
     :raises ConfigError: the URL cannot be used.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         reactor: Any,
@@ -114,9 +117,16 @@ class RedisStore:
     async def ready(self) -> None:
         for connection in self._connections:
             await connection.connected()
-        unfit = unfitness(info_fields(await self._redis.execute("INFO")), self._require_noeviction)
+        info = info_fields(await self._redis.execute("INFO"))
+        unfit = unfitness(info, self._require_noeviction)
         if unfit is not None:
             raise StartError(f"Redis at {self._where}: {unfit}")
+        if info.get("aof_enabled") == "0":
+            self._log.warn(
+                'Redis at {where}: appendonly is "no": when it ends, what it wrote since its last snapshot is '
+                'lost; set "appendonly yes" in redis.conf and with CONFIG SET',
+                where=self._where,
+            )
         ours = {"format": FORMAT, "partitions": self.partitions}
         meta = self._keys.meta
         first: dict[str, str | int] = {**ours, IDENTITY: ulid(self._clock.seconds(), self._random_bits)}

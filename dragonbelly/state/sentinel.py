@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -67,7 +68,7 @@ class Sentinels:
     def master(self) -> Deferred[Told]:
         """:raises ConnectionError: none of them says."""
         told: list[Told] = []
-        silent: list[str] = []
+        silent: dict[str, str] = {}
         asking = [Deferred.fromCoroutine(self._ask(host, port)) for host, port in self._places]
 
         def give_up(decided: Deferred[Told]) -> None:
@@ -78,7 +79,7 @@ class Sentinels:
 
         def answered(result: Told | Failure, place: str) -> None:
             if isinstance(result, Failure):
-                silent.append(f"{place}: {self._reason(result)}")
+                silent[place] = self._reason(result)
             else:
                 told.append(result)
             enough = 2 * len(told) > len(asking) or len(told) + len(silent) == len(asking)
@@ -87,7 +88,7 @@ class Sentinels:
             if told:
                 decided.callback(max(told, key=lambda one: one.epoch))
             else:
-                decided.errback(ConnectionError("no sentinel knows the master: " + ", ".join(silent)))
+                decided.errback(ConnectionError(f"no sentinel knows the master: {self._why(silent)}"))
             _cancel(asking)
 
         for question, (host, port) in zip(asking, self._places, strict=True):
@@ -114,8 +115,18 @@ class Sentinels:
         fields = dict(zip(details[::2], details[1::2], strict=False))
         return Told(where[0].decode(), int(where[1]), int(fields[b"config-epoch"]))
 
+    def _why(self, silent: dict[str, str]) -> str:
+        """
+        Each reason once, with those who gave it, in the order of the configuration: it is said again only when
+        it changes, whoever was the first to answer.
+        """
+        places: dict[str, list[str]] = {}
+        for place in (host_and_port(host, port) for host, port in self._places):
+            places.setdefault(silent[place], []).append(place)
+        return "; ".join(f"{reason.rstrip('.')} ({', '.join(which)})" for reason, which in places.items())
+
     def _reason(self, failure: Failure) -> str:
-        if failure.check(TimeoutError, txredisapi.TimeoutError):
+        if failure.check(TimeoutError, ConnectingCancelledError, txredisapi.TimeoutError):
             return f"no answer within {self._timeout:g} s"
         if failure.check(txredisapi.RedisError) and "No such master" in failure.getErrorMessage():
             return f"it knows no master {self._name}"

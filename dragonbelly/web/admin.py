@@ -15,7 +15,7 @@ from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.errors import BackendError, BadField, MethodNotAllowed, NotFound, NotYet, StateUnavailable
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
-from dragonbelly.model import BackendState, BackendView, Use
+from dragonbelly.model import BackendState, BackendView, Observed, Use
 from dragonbelly.replication.compare import Comparison
 from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.announced import rfc3339
@@ -143,13 +143,13 @@ class Admin:
                 "epoch": self._comparison.show(),
                 "unconfirmed": self._standstill.reason,
                 "queue": {"depth": counts.queued, "overdue": counts.overdue},
-                "backends": [_show(view, use) for _, view in sorted(self._cluster.view.items())],
+                "backends": self._show_all(use),
             }
         )
 
     async def _backends(self) -> list[dict[str, Any]]:
         use = await self._store.use()
-        return [_show(view, use) for _, view in sorted(self._cluster.view.items())]
+        return self._show_all(use)
 
     async def _take_in(self, question: Question, name: str) -> Answer:
         _only(question, "POST")
@@ -186,7 +186,7 @@ class Admin:
             raise MethodNotAllowed(f"{question.method} is not for backends", allow="GET, HEAD, PATCH")
         if name not in self._cluster.view:
             raise NotFound(f"{name} is not in the configuration (any more); objects are recorded there")
-        return json_answer(_show(self._cluster.view[name], use))
+        return json_answer(self._show(self._cluster.view[name], use))
 
     async def _begin_anew(self, name: str) -> None:
         """
@@ -202,24 +202,34 @@ class Admin:
                 retry_after=5,
             ) from error
 
+    def _show(self, view: BackendView, use: dict[str, Use]) -> dict[str, Any]:
+        used = use.get(view.name, Use())
+        return {
+            "name": view.name,
+            "host": view.host,
+            "zone": view.zone,
+            "weight": view.weight,
+            "state": view.state.name.lower(),
+            "observed": view.observed.name.lower(),
+            "reason": self._reason(view),
+            "objects": used.objects,
+            "bytes": used.bytes,
+            "free": view.free,
+            "total": view.total,
+            "drained": view.state is BackendState.DRAIN and used.objects == 0,
+        }
+
+    def _reason(self, view: BackendView) -> str | None:
+        """Why it is away."""
+        if view.name not in self._cluster.names:
+            return "it is not in the configuration"
+        away = view.observed is Observed.UNREACHABLE
+        return self._probes.reasons.get(view.name) if away else None
+
+    def _show_all(self, use: dict[str, Use]) -> list[dict[str, Any]]:
+        return [self._show(view, use) for _, view in sorted(self._cluster.view.items())]
+
 
 def _only(question: Question, *methods: str) -> None:
     if question.method not in methods:
         raise MethodNotAllowed(f"{question.method} is not for this resource", allow=", ".join(methods))
-
-
-def _show(view: BackendView, use: dict[str, Use]) -> dict[str, Any]:
-    used = use.get(view.name, Use())
-    return {
-        "name": view.name,
-        "host": view.host,
-        "zone": view.zone,
-        "weight": view.weight,
-        "state": view.state.name.lower(),
-        "observed": view.observed.name.lower(),
-        "objects": used.objects,
-        "bytes": used.bytes,
-        "free": view.free,
-        "total": view.total,
-        "drained": view.state is BackendState.DRAIN and used.objects == 0,
-    }

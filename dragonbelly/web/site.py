@@ -128,6 +128,10 @@ class Router:
 _METHODS = {name: name.lower() for name in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")}
 
 
+#: What Twisted has no words for (RFC 9110 section 15.5.21, RFC 6585 section 4).
+_PHRASES = {422: b"Unprocessable Content", 429: b"Too Many Requests"}
+
+
 class _Internal(ClientError):
     status = 500
     title = "Internal error"
@@ -199,7 +203,7 @@ class SiteRequest(Request):
     def _send(self, answer: Answer) -> None:
         if self._disconnected:
             return
-        self.setResponseCode(answer.status)
+        self.setResponseCode(answer.status, _PHRASES.get(answer.status))
         headers = self.responseHeaders
         headers.setRawHeaders(b"Server", [_SERVER])
         headers.setRawHeaders(b"Date", [http.datetimeToString(self.clock.seconds())])

@@ -263,6 +263,28 @@ def test_what_is_no_origin(tmp_path: Path) -> None:
         daemon.close()
 
 
+@pytest.mark.parametrize("which", ["--listen", "--admin"])
+@pytest.mark.parametrize("where", ["tcp:abc", "nonsense"])
+def test_an_endpoint_that_is_none_is_refused_before_anything_is_started(
+    tmp_path: Path, which: str, where: str
+) -> None:
+    daemon = Embedded(tmp_path / "data", which, where)
+    try:
+        assert "is no endpoint" in daemon.refused()
+        assert not (tmp_path / "data").exists()
+    finally:
+        daemon.close()
+
+
+def test_a_configuration_says_where_everything_is(tmp_path: Path) -> None:
+    daemon = Embedded(tmp_path / "data")
+    daemon.arguments = ["--config", str(tmp_path / "my.toml"), "--data", str(tmp_path / "data")]
+    try:
+        assert daemon.refused().startswith("--data, --listen, --admin and --origin go without --config; ")
+    finally:
+        daemon.close()
+
+
 def test_a_long_path_of_the_directory_does(tmp_path: Path) -> None:
     """The path of a unix socket has 108 bytes: it is elsewhere, and found again after a kill -9."""
     with Embedded(tmp_path / ("long" * 20) / ("er" * 40)) as daemon:

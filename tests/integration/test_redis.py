@@ -132,3 +132,4 @@ def test_a_redis_that_may_evict_is_taken_if_the_configuration_says_so() -> None:
     with Site(EXTRA.format(url=redis.url) + "require_noeviction = false\n", redis=redis) as site:
         site.put("a.txt", b"a")
         assert site.get("a.txt") == b"a"
+        assert site.daemon.log().count('appendonly is "no"') == 1

@@ -134,7 +134,8 @@ def test_a_violation_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: p
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "one of the arguments --seeds --seed is required"),
+        ([], "--seeds or --seed is needed"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["--seeds", "5"], "FROM:TO was expected"),
         (["--seeds", "5:5"], "FROM:TO was expected"),
         (["--seed", "x"], "invalid int value"),

@@ -59,6 +59,7 @@ class TestBackends:
                 "weight": 1.0,
                 "state": "alive",
                 "observed": "up",
+                "reason": None,
                 "objects": int(there),
                 "bytes": 5 * there,
                 "free": 1000 - marker - 5 * there,
@@ -66,6 +67,25 @@ class TestBackends:
                 "drained": False,
             }
             assert get(world, f"backends/{backend['name']}") == backend
+
+    def test_why_one_is_away(self, world: World) -> None:
+        stored(world)
+        world.storage("s1").away = True
+        world.probe()
+        shown = get(world, "backends/s1")
+        assert (shown["observed"], shown["reason"]) == ("unreachable", "s1: does not answer")
+        # What is seen now, and not what was seen first.
+        world.storage("s1").away = False
+        world.storage("s1").objects[MARKER] = b"another store\n"
+        world.probe()
+        reason = get(world, "status")["backends"][0]["reason"]
+        assert "its files belong to the state store 'another store'" in reason
+        assert get(world, "backends/s2")["reason"] is None
+        world.storage("s1").objects[MARKER] = world.storage("s2").objects[MARKER]
+        for _ in range(10):
+            world.probe()
+        shown = get(world, "backends/s1")
+        assert (shown["observed"], shown["reason"]) == ("up", None)
 
     @pytest.mark.parametrize("state", ["alive", "readonly", "drain", "down", "dead"])
     def test_a_person_says(self, world: World, state: str) -> None:

@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from dragonbelly.keys import key_of
 from dragonbelly.model import Path
 from tests.web.test_uploads_api import is_problem
-from tests.web.wire import Said
+from tests.web.wire import Connection, Said
 from tests.web.world import World
 
 MakeWorld = Callable[..., World]
@@ -132,6 +132,13 @@ def test_mistakes(world: World, body: dict[str, Any], field: str) -> None:
 )
 def test_what_a_path_may_begin_with(world: World, prefix: str) -> None:
     assert ask(world, prefix=f"default/{prefix}").status == 202
+
+
+def test_a_refused_field_has_a_phrase(world: World) -> None:
+    connection = Connection(world.admin)
+    connection.ask("POST", "/-/api/v1/audit", None, b'{"raed": 1}')
+    assert connection.said.startswith(b"HTTP/1.1 422 Unprocessable Content\r\n")
+    connection.leave()
 
 
 def test_a_prefix_without_its_domain(world: World) -> None:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m dragonbelly.testing.simulation",
         description="Daemons, clients and faults in one process, from a seed; says which invariant breaks.",
     )
-    which = parser.add_mutually_exclusive_group(required=True)
+    which = parser.add_mutually_exclusive_group()
     which.add_argument("--seeds", type=_seeds, metavar="FROM:TO", help="play these, without the last")
     which.add_argument("--seed", type=int, metavar="N", help="play one")
     parser.add_argument("--trace", action="store_true", help="with --seed: a line for everything that happens")
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keep-going", action="store_true", help="do not end at the first violation")
     options = parser.parse_args(arguments)
+    if options.seed is None and options.seeds is None:
+        parser.error("--seeds or --seed is needed")  # not said by argparse: an unknown option is told first
     if options.trace and options.seed is None:
         parser.error("--trace goes with --seed")
     if options.calls < 4:
