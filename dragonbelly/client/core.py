@@ -69,8 +69,7 @@ class Core:
         self._domain = domain
         self._headers = {"User-Agent": f"dragonbelly/{__version__}", "Accept": "application/json"}
         if token is not None:
-            if not token.isascii() or not token.isprintable() or not token.strip():
-                raise ValueError("a token is made of printable ASCII characters")
+            check_token(token)
             self._headers["Authorization"] = f"Bearer {token}"
         self.timeout = timeout
         self._retries = retries
@@ -291,7 +290,7 @@ class Core:
         left, pause = wait, PAUSE
         while True:
             share = min(left, WAIT)
-            query = {"copies": str(copies), "timeout": f"{max(share, 0):g}s"}
+            query = {"copies": str(copies), "timeout": f"{max(share, 0):.3f}s"}
             answer = await self._ask(
                 "POST", f"uploads/{upload}/complete", query=query, body=body, patience=share, also=(202,)
             )
@@ -405,10 +404,26 @@ def base_url(url: str) -> str:
 
     :raises ValueError: it is no address of a server.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # of the port, or of an address in brackets
+        raise ValueError(f"{url!r} is no address of a server: {error}") from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or port == 0
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError(f"{url!r} is no address of a server: something like http://media.example.com is")
     return url.rstrip("/")
+
+
+def check_token(token: str) -> None:
+    """:raises ValueError: it cannot be sent in a header."""
+    if not token.isascii() or not token.isprintable() or not token.strip():
+        raise ValueError("a token is made of printable ASCII characters")
 
 
 def _quoted(path: str) -> str:

@@ -90,7 +90,7 @@ def test_copies_are_waited_for(client: Kind, name: str) -> None:
 
 def test_copies_that_do_not_come_in_time(client: Kind, name: str) -> None:
     with pytest.raises(errors.NotYet, match="is there, and has 2 of 4 copies"):
-        client.call("put", f"{name}/a", DATA, wait_copies=4, wait=2.0)
+        client.call("put", f"{name}/a", DATA, wait_copies=4, wait=4 / 3)
     assert client.call("get", f"{name}/a") == DATA
 
 
@@ -477,7 +477,15 @@ def test_a_source_that_fails(client: Kind, name: str) -> None:
 
 
 def test_options_that_are_wrong(kind: type[Kind]) -> None:
-    for url in ("media.example.com", "ftp://x", "http://", "http://x/?a=b"):
+    for url in (
+        "media.example.com",
+        "ftp://x",
+        "http://",
+        "http://x/?a=b",
+        "http://[::1",
+        "http://x:port",
+        "http://x:99999",
+    ):
         with pytest.raises(ValueError, match="no address of a server"):
             kind(url)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="token"):
