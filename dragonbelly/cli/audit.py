@@ -7,9 +7,13 @@ import time
 from typing import Any
 
 import click
-import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from dragonbelly.cli.admin import Admin
+from dragonbelly.cli.server import Server, asks
+from dragonbelly.cli.terminal import message
+from dragonbelly.client.errors import Error, Unavailable
 
 #: Seconds between two looks at a round, how long a daemon may be away meanwhile (it may be restarted), and how
 #: long the findings are given to be checked when the round is over.
@@ -30,16 +34,10 @@ NONE: dict[str, Any] = {"total": 0, "files": []}
 @click.option("--now", is_flag=True, help="Begin a round, and follow it to its end.")
 @click.option("--cancel", is_flag=True, help="Call the round off that somebody began with --now.")
 @click.option("--no-read", is_flag=True, help="Sizes only: do not read all bytes.")
-@click.option(
-    "--url",
-    envvar="DRAGONBELLY_URL",
-    default="http://127.0.0.1:8081",
-    show_default=True,
-    help="The admin listener of a daemon; also $DRAGONBELLY_URL.",
-)
 @click.option("--json", "as_json", is_flag=True, help="The round as JSON.")
 @click.argument("prefix", default="")
-def audit(now: bool, cancel: bool, no_read: bool, url: str, as_json: bool, prefix: str) -> int:
+@asks("admin")
+def audit(server: Server, now: bool, cancel: bool, no_read: bool, as_json: bool, prefix: str) -> int:
     """
     Look at every copy that there is and at every object on the storage servers, or at those of which
     <domain>/<path> begins with PREFIX (the domain of make run is "default").  What is wrong is repaired from a
@@ -56,12 +54,7 @@ def audit(now: bool, cancel: bool, no_read: bool, url: str, as_json: bool, prefi
         raise click.UsageError("PREFIX and --no-read go with --now")
     if cancel and now:
         raise click.UsageError("--cancel and --now do not go together")
-    try:
-        client = httpx.Client(base_url=url.rstrip("/"), timeout=30.0)
-    except httpx.InvalidURL as error:
-        raise click.BadParameter(str(error), param_hint="--url") from None
-    with client:
-        daemon = _Daemon(client)
+    with server.admin() as daemon:
         try:
             if cancel:
                 daemon.ask("DELETE", "audit")
@@ -72,8 +65,8 @@ def audit(now: bool, cancel: bool, no_read: bool, url: str, as_json: bool, prefi
             begun = daemon.ask("POST", "audit", {"prefix": prefix, "read": not no_read})["asked"]
             round = _follow(daemon, begun)
             left = _damaged(daemon) if round["damaged"] else NONE
-        except _Failed as error:
-            click.echo(f"dragonbelly: {error}", err=True)
+        except (Error, _Failed) as error:
+            message(str(error))
             return FAILED
         except KeyboardInterrupt:
             click.echo("the audit goes on; see: dragonbelly audit", err=True)
@@ -93,51 +86,19 @@ class _Failed(Exception):
     """The message is for the person."""
 
 
-class _Away(_Failed):
-    """It may be back in a moment."""
-
-
-class _Daemon:
-    """Whom we ask."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
-
-    def ask(self, method: str, resource: str, body: object = None, query: dict[str, str] | None = None) -> Any:
-        """:raises _Failed: it does not answer, or says no."""
+def _patiently(daemon: Admin, resource: str, query: dict[str, str] | None = None) -> Any:
+    """What it shows, though it may be restarted meanwhile: a round is under way."""
+    until = time.monotonic() + AWAY
+    while True:
         try:
-            answer = self._client.request(method, f"/-/api/v1/{resource}", json=body, params=query)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _Away(f"no daemon answers at {self._client.base_url}: {error}") from None
-        if answer.status_code == 204:
-            return None
-        try:
-            said = answer.json()
-        except ValueError:
-            raise _Failed(f"{self._client.base_url} answers {answer.status_code}, and is no daemon") from None
-        if answer.status_code == 503:
-            raise _Away(_detail(said))
-        if not answer.is_success:
-            raise _Failed(_detail(said))
-        return said
-
-    def patiently(self, resource: str, query: dict[str, str] | None = None) -> Any:
-        """What it shows, though it may be restarted meanwhile: a round is under way."""
-        until = time.monotonic() + AWAY
-        while True:
-            try:
-                return self.ask("GET", resource, query=query)
-            except _Away as error:
-                if time.monotonic() > until:
-                    raise _Failed(f"{error}; {GOES_ON}") from None
-                time.sleep(POLL)
+            return daemon.ask("GET", resource, query=query)
+        except Unavailable as error:
+            if time.monotonic() > until:
+                raise _Failed(f"{error}; {GOES_ON}") from None
+            time.sleep(POLL)
 
 
-def _detail(said: Any) -> str:
-    return str(said.get("detail") or said.get("title")) if isinstance(said, dict) else str(said)
-
-
-def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
+def _follow(daemon: Admin, begun: dict[str, Any]) -> dict[str, Any]:
     """The round at its end."""
     columns = (
         SpinnerColumn(),
@@ -150,7 +111,7 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
         task = progress.add_task("files", total=None)
         waited = None
         while True:
-            said = daemon.patiently("audit")
+            said = _patiently(daemon, "audit")
             round: dict[str, Any] = said["asked"]
             if round["number"] != begun["number"]:
                 raise _Failed("somebody else began another audit meanwhile")
@@ -171,7 +132,7 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
         while any(f["outcome"] == "doubted" for f in round["findings"]) and time.monotonic() < until:
             progress.update(task, description="findings are being checked")
             time.sleep(POLL)
-            round = daemon.patiently("audit")["asked"]
+            round = _patiently(daemon, "audit")["asked"]
         until = time.monotonic() + FOUND_AGAIN
         while round["damaged"] and _damaged(daemon)["total"] and time.monotonic() < until:
             progress.update(task, description="good copies are being looked for")
@@ -179,9 +140,9 @@ def _follow(daemon: _Daemon, begun: dict[str, Any]) -> dict[str, Any]:
     return round
 
 
-def _damaged(daemon: _Daemon) -> dict[str, Any]:
+def _damaged(daemon: Admin) -> dict[str, Any]:
     """How many files have no good copy, and which, up to ``NAMED``."""
-    said: dict[str, Any] = daemon.patiently("damaged", {"limit": str(NAMED)})
+    said: dict[str, Any] = _patiently(daemon, "damaged", {"limit": str(NAMED)})
     return said
 
 

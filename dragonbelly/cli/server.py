@@ -1,0 +1,138 @@
+"""Whom a command talks to: from its options, the environment or a file, in this order."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import click
+
+from dragonbelly.cli.admin import Admin
+from dragonbelly.client import Client
+from dragonbelly.client.core import base_url, check_token
+from dragonbelly.errors import ConfigError
+
+#: The two listeners of a daemon: where each is unless something is said, and how it is named elsewhere.
+Listener = Literal["url", "admin"]
+DEFAULTS: dict[Listener, str] = {"url": "http://127.0.0.1:8080", "admin": "http://127.0.0.1:8081"}
+VARIABLES = {"url": "DRAGONBELLY_URL", "admin": "DRAGONBELLY_ADMIN_URL"}
+NAMES = {"url": "The daemon's listener", "admin": "The admin listener of a daemon"}
+
+KEYS = ("url", "admin", "token", "domain")
+
+
+class Server(NamedTuple):
+    """One listener, and who asks there."""
+
+    url: str
+    token: str | None
+    domain: str | None
+
+    def client(self) -> Client:
+        return Client(self.url, token=self.token, domain=self.domain)
+
+    def admin(self) -> Admin:
+        return Admin(self.url, token=self.token, domain=self.domain)
+
+
+def asks(listener: Listener) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options that say whom a command talks to; it is given a ``server`` in their place."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "--url",
+            metavar="URL",
+            help=f"{NAMES[listener]}; else ${VARIABLES[listener]}, `{listener}` in the file, or "
+            f"{DEFAULTS[listener]}.",
+        )
+        @click.option("--token", metavar="TOKEN", help="Else $DRAGONBELLY_TOKEN, or `token` in the file.")
+        @click.option(
+            "--domain",
+            metavar="NAME",
+            help="If the URL's host does not say it; else $DRAGONBELLY_DOMAIN, or `domain` in the file.",
+        )
+        @click.option(
+            "--config-file",
+            metavar="FILE",
+            help="Else ~/.config/dragonbelly.toml.",
+        )
+        @wraps(command)
+        def call(
+            *args: Any,
+            url: str | None,
+            token: str | None,
+            domain: str | None,
+            config_file: str | None,
+            **more: Any,
+        ) -> Any:
+            server = find(listener, {listener: url, "token": token, "domain": domain}, config_file)
+            return command(*args, server=server, **more)
+
+        return call
+
+    return decorate
+
+
+def find(listener: Listener, options: dict[str, str | None], config_file: str | None) -> Server:
+    """:raises ConfigError: something has a mistake; says where."""
+    kept, file = read(config_file)
+    found: dict[str, tuple[str, str]] = {}
+    for key in (listener, "token", "domain"):
+        variable = VARIABLES.get(key, f"DRAGONBELLY_{key.upper()}")
+        option = "--url" if key == listener else f"--{key}"
+        for value, where in (
+            (options.get(key), option),
+            (os.environ.get(variable), f"${variable}"),
+            (kept.get(key), f"{file}: {key}"),
+        ):
+            if value:
+                found[key] = value, where
+                break
+    url, where = found.get(listener, (DEFAULTS[listener], ""))
+    token, token_where = found.get("token", (None, ""))
+    try:
+        url = base_url(url)
+        where = token_where
+        if token is not None:
+            check_token(token)
+    except ValueError as error:
+        raise ConfigError(f"dragonbelly: {where}: {error}") from None
+    return Server(url, token, found.get("domain", (None, ""))[0])
+
+
+def read(name: str | None) -> tuple[dict[str, str], Path]:
+    """What a file says, and which it is; one that was not asked for may be missing.  :raises ConfigError:"""
+    file = Path(name) if name is not None else _usual_place()
+    try:
+        with file.open("rb") as opened:
+            said = tomllib.load(opened)
+            mode = os.fstat(opened.fileno()).st_mode
+    except FileNotFoundError:
+        if name is None:
+            return {}, file
+        raise ConfigError(f"dragonbelly: there is no file {file}") from None
+    except OSError as error:
+        raise ConfigError(f"dragonbelly: {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"dragonbelly: {file} is not TOML: {error}") from None
+    for key, value in said.items():
+        if key not in KEYS:
+            raise ConfigError(f"dragonbelly: {file}: there is no key {key!r}, only {', '.join(KEYS)}")
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"dragonbelly: {file}: {key}: a text was expected, not {value!r}")
+    if "token" in said and mode & (stat.S_IRGRP | stat.S_IROTH):
+        click.echo(
+            f"dragonbelly: {file} has a token and others can read it: chmod 600 {file}",
+            err=True,
+        )
+    return said, file
+
+
+def _usual_place() -> Path:
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "dragonbelly.toml"

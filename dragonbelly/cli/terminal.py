@@ -1,0 +1,87 @@
+"""What a person sees: messages and progress on stderr, sizes in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+
+def message(text: str) -> None:
+    """A line for the person."""
+    click.echo(f"dragonbelly: {text}", err=True)
+
+
+def size(number: int | None) -> str:
+    return "?" if number is None else decimal(number)
+
+
+def count(number: int, one: str) -> str:
+    """``1 file``, ``2,000 files``."""
+    return f"{number:,} {one}" + ("" if number == 1 else "s")
+
+
+def confirm(text: str, yes: bool) -> None:
+    """
+    Have the person say yes.
+
+    :raises click.UsageError: there is nobody who could.
+    :raises click.exceptions.Exit: no was said.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{text}\nNobody can be asked whether that is meant: say --yes")
+    if not click.confirm(text, err=True):
+        message("nothing was done")
+        raise click.exceptions.Exit(1)
+
+
+class Bar:
+    """How far many files are; shown on a terminal only.  Bytes: None is not known."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[files]}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+        )
+        self.shown = not quiet and sys.stderr.isatty()
+        self._task = self._progress.add_task("", total=None, files="")
+
+    def show(self, files: int, of: int | None, bytes: int, total: int | None) -> None:
+        if self.shown:
+            told = f"{files:,}" if of is None else f"{files:,}/{of:,}"
+            self._progress.update(self._task, completed=bytes, total=total, files=f"{told} files", refresh=True)
+
+    def say(self, text: str) -> None:
+        """A message above the bar."""
+        if self.shown:
+            self._progress.console.print(f"dragonbelly: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            message(text)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        if not self.shown:
+            yield
+            return
+        with self._progress:
+            yield

@@ -1,0 +1,61 @@
+"""What a file can ask for, as options of ``put`` and ``set``."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from dragonbelly.units import Duration
+
+
+class Moment(click.ParamType[Any]):
+    """An RFC 3339 time, or how long from now on."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, datetime):
+            return value
+        try:
+            if re.fullmatch(r"[0-9.]+(ms|d|h|m|s).*", value):
+                return datetime.now(UTC) + timedelta(seconds=Duration.parse(value))
+            parsed = datetime.fromisoformat(value)
+            if parsed.tzinfo is not None:
+                return parsed.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        expected = "a time such as 2030-01-31T00:00:00Z or a duration such as 30d was expected"
+        raise click.BadParameter(f"{expected}, not {value!r}", context, param)
+
+
+class OrNone(click.ParamType[Any]):
+    """What another type takes, or ``none``: which takes the value away."""
+
+    def __init__(self, type: click.ParamType[Any]) -> None:
+        self.name = f"{type.name}|none"
+        self._type = type
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        return NONE if value in ("none", NONE) else self._type.convert(value, param, context)
+
+
+#: A value that is to be taken away; None is one that was not given.
+NONE = object()
+
+COPIES = click.IntRange(1, 100)
+
+
+def attributes(given: tuple[str, ...]) -> dict[str, str]:
+    """:raises click.BadParameter:"""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"NAME=VALUE was expected, not {text!r}", param_hint="--attr")
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice", param_hint="--attr")
+        found[name] = value
+    return found
