@@ -6,12 +6,15 @@ import click
 
 from dragonbelly import __version__
 from dragonbelly.cli.audit import audit
+from dragonbelly.cli.backends import backends
 from dragonbelly.cli.check import check
 from dragonbelly.cli.completion import completion
+from dragonbelly.cli.explain import explain
 from dragonbelly.cli.files import info, rm, set_
 from dragonbelly.cli.get import get
 from dragonbelly.cli.listing import ls
 from dragonbelly.cli.put import put
+from dragonbelly.cli.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,5 +35,5 @@ def commands() -> None:
     """
 
 
-for command in (put, get, ls, info, set_, rm, check, audit, completion):
+for command in (put, get, ls, info, set_, rm, status, backends, explain, audit, check, completion):
     commands.add_command(command)

@@ -24,13 +24,18 @@ def message(text: str) -> None:
     click.echo(f"dragonbelly: {text}", err=True)
 
 
+def printer() -> Console:
+    """Of data, on stdout; what is no terminal has lines as long as they are."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+
+
 def size(number: int | None) -> str:
     return "?" if number is None else decimal(number)
 
 
-def count(number: int, one: str) -> str:
-    """``1 file``, ``2,000 files``."""
-    return f"{number:,} {one}" + ("" if number == 1 else "s")
+def count(number: int, one: str, many: str = "") -> str:
+    """``1 file``, ``2,000 files``, ``3 copies``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def confirm(text: str, yes: bool) -> None:

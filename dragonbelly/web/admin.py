@@ -185,7 +185,11 @@ class Admin:
         elif question.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(f"{question.method} is not for backends", allow="GET, HEAD, PATCH")
         if name not in self._cluster.view:
-            raise NotFound(f"{name} is not in the configuration (any more); objects are recorded there")
+            raise NotFound(
+                f"{name} is not in the configuration (any more); objects are recorded there",
+                objects=use[name].objects,
+                bytes=use[name].bytes,
+            )
         return json_answer(self._show(self._cluster.view[name], use))
 
     async def _begin_anew(self, name: str) -> None:

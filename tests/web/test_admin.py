@@ -178,7 +178,9 @@ class TestBackends:
         world.store.memory.records = dict(larger.store.memory.records)
         world.store.memory._use = dict(larger.store.memory._use)
         gone = next(name for name in held if name != "s1")
-        assert is_problem(world.api("GET", f"backends/{gone}", admin=True), 404)
+        recorded = world.api("GET", f"backends/{gone}", admin=True)
+        assert is_problem(recorded, 404)
+        assert recorded.json["objects"] == 1
         assert is_problem(say(world, gone, "drain"), 422, "state")
         said = say(world, gone, "dead")
         assert (said.status, said.json["state"]) == (200, "dead")
