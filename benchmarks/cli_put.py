@@ -1,0 +1,133 @@
+"""
+A directory of many small files with ``dragonbelly put``, into the embedded mode.
+
+Run: ``python -m benchmarks.cli_put [--files 5000] [--size 4096] [--jobs 8]``.  The daemon, its three nodes
+and Redis are those of ``twistd dragonbelly``; the daemon and the nodes are one process.  The reference are bare
+PUTs to one of the nodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dragonbelly.cli.wire import UploadWire
+from dragonbelly.client import Client
+from dragonbelly.client.blocking import run
+from dragonbelly.client.wire import Request
+from dragonbelly.node.secret import read_secret
+from dragonbelly.node.signature import sign
+from tests.servers.daemon import Daemon
+
+COMMAND = Path(sys.executable).with_name("dragonbelly")
+
+
+class Measured:
+    """Seconds that pass inside ``with``, and those of CPU: of the daemon, and of us with our children."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._process = daemon.psutil()
+
+    def _now(self) -> tuple[float, float, float]:
+        times = self._process.cpu_times()
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        mine = sum(one.ru_utime + one.ru_stime for one in used)
+        return time.monotonic(), times.user + times.system, mine
+
+    def __enter__(self) -> Measured:
+        self._before = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = self._now()
+        self.wall, self.daemon, self.mine = (a - b for a, b in zip(after, self._before, strict=True))
+
+    def told(self, what: str, files: int) -> str:
+        return (
+            f"{what}: {files} files in {self.wall:.1f} s, {files / self.wall:.0f} files/s "
+            f"(ms of CPU each: client {1000 * self.mine / files:.2f}, daemon {1000 * self.daemon / files:.2f})"
+        )
+
+
+def bare(daemon: Daemon, data: Path, files: int, body: bytes, jobs: int) -> None:
+    """Nothing but PUTs to a node."""
+    with Client(daemon.url) as client:
+        replica = client.put("which-node", b"").replicas[0]
+    place = urlsplit(replica.url or "")
+    secret = read_secret(data / f"{replica.backend}.secret")
+    wire = UploadWire(threading.Event())
+    until = int(time.time()) + 3600
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body
+
+    def work(mine: range) -> None:
+        for n in mine:
+            key = f"bench-bare/{n}"
+            url = f"http://{place.netloc}/{key}?{sign(secret, 'PUT', key, until)}"
+            answer = run(wire.send(Request("PUT", url), chunks(), len(body)))
+            assert answer.status == 201, answer
+
+    workers = [threading.Thread(target=work, args=(range(n, files, jobs),)) for n in range(jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    run(wire.close())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--files", type=int, default=5_000)
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--jobs", type=int, default=8)
+    arguments = parser.parse_args()
+    files: int = arguments.files
+    with tempfile.TemporaryDirectory() as directory:
+        source, data = Path(directory) / "source", Path(directory) / "data"
+        for n in range(files):
+            file = source / f"{n % 100:02}/{n}.bin"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(os.urandom(arguments.size))
+        daemon = Daemon(arguments=[])
+        daemon.arguments = ["--data", str(data), "--listen", f"tcp:{daemon.public}"]
+        daemon.arguments += ["--admin", f"tcp:{daemon.admin_port}"]
+        with daemon:
+            print(f"load before: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+            with Measured(daemon) as measured:
+                bare(daemon, data, files, os.urandom(arguments.size), arguments.jobs)
+            print(measured.told("bare PUTs to a node", files))
+            for name, more in (("dragonbelly put", []), ("the same with --copies 1", ["--copies", "1"])):
+                with Measured(daemon) as measured:
+                    subprocess.run(
+                        [
+                            COMMAND,
+                            "put",
+                            "-q",
+                            "--jobs",
+                            str(arguments.jobs),
+                            *more,
+                            source,
+                            f"bench/{len(more)}",
+                        ],
+                        env={**os.environ, "DRAGONBELLY_URL": daemon.url},
+                        check=True,
+                    )
+                print(measured.told(name, files), flush=True)
+                with Measured(daemon) as measured:
+                    while daemon.status()["thin"]["files"]:
+                        time.sleep(0.1)
+                print(f"until all have their copies: {measured.wall:.1f} s more")
+
+
+if __name__ == "__main__":
+    main()
