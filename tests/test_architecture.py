@@ -47,7 +47,11 @@ LAYERS = (
 )
 
 #: Libraries that are an affair of a few modules.
-PRIVATE = {"txredisapi": ("state",), "treq": ("backends", "replication.copy", "client")}
+PRIVATE = {
+    "txredisapi": ("state",),
+    "treq": ("backends", "replication.copy", "client"),
+    "django": ("contrib.django",),
+}
 
 #: What the global reactor may be imported by: the composition roots, and the tests' own.
 REACTOR = {

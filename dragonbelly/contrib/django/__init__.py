@@ -1,0 +1,12 @@
+"""
+Dragonbelly in Django (4.2 and newer): a storage, a middleware that guards files, uploads straight from
+browsers.
+
+``pip install 'dragonbelly[django]'``
+"""
+
+from __future__ import annotations
+
+from dragonbelly.contrib.django.storage import DragonbellyManifestStaticStorage, DragonbellyStorage
+
+__all__ = ("DragonbellyManifestStaticStorage", "DragonbellyStorage")

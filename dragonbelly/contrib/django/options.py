@@ -1,0 +1,105 @@
+"""What is said in the settings: ``DRAGONBELLY``, and ``OPTIONS`` of a storage, which win over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from dragonbelly.client.core import base_url
+from dragonbelly.errors import BadPath
+from dragonbelly.web.paths import check_name, quote_name
+
+#: What ``DRAGONBELLY`` may have beside the options of a storage; the middleware's.
+OF_THE_MIDDLEWARE = frozenset({"allow"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """
+    ``url`` is where Django talks to the daemon, ``public_url`` where browsers find the files (None: there,
+    too); ``base_url`` is what ``Storage.url`` begins with (None: the public URL; ``/media/`` when the
+    middleware guards them).  ``location`` is a directory for all files of a storage.  ``attributes``,
+    ``policy``, ``copies`` are asked for with each file, ``wait_copies`` are there when ``save`` returns.
+
+    :raises ImproperlyConfigured: one of them is wrong; says which and what is expected.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    domain: str | None = None
+    public_url: str | None = None
+    base_url: str | None = None
+    location: str = ""
+    policy: str | None = None
+    copies: int | None = None
+    wait_copies: int = 1
+    attributes: Mapping[str, str] | None = None
+    allow_overwrite: bool = False
+    timeout: float = 30.0
+    retries: int = 4
+
+    @classmethod
+    def of_settings(cls, given: Mapping[str, Any]) -> Self:
+        """Those given, the others from ``settings.DRAGONBELLY``."""
+        common = getattr(settings, "DRAGONBELLY", {})
+        if not isinstance(common, Mapping):
+            raise ImproperlyConfigured(f"DRAGONBELLY: expected a dict, found {common!r}")
+        known = {option.name for option in fields(cls)}
+        for name in [*common, *given]:
+            if name not in known and (name in given or name not in OF_THE_MIDDLEWARE):
+                raise ImproperlyConfigured(
+                    f"Dragonbelly has no option {name!r}; there are {', '.join(sorted(known))}"
+                )
+        chosen = {name: value for name, value in common.items() if name in known} | dict(given)
+        if not chosen.get("url"):
+            raise ImproperlyConfigured(
+                "Dragonbelly needs a url: DRAGONBELLY = {'url': 'http://127.0.0.1:8080'} in the settings, "
+                "or in the OPTIONS of the storage"
+            )
+        return cls(**chosen)
+
+    def __post_init__(self) -> None:
+        for name in ("url", "public_url"):
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    base_url(value)
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise ImproperlyConfigured(f"Dragonbelly's {name}: {error}") from None
+        if self.base_url is not None and not str(self.base_url).endswith("/"):
+            raise ImproperlyConfigured(
+                f"Dragonbelly's base_url: expected a URL with a slash at its end such as /media/, "
+                f"found {self.base_url!r}"
+            )
+        if not isinstance(self.wait_copies, int) or self.wait_copies < 1:
+            raise ImproperlyConfigured(
+                f"Dragonbelly's wait_copies: expected a number from 1 on, found {self.wait_copies!r}"
+            )
+        if not isinstance(self.location, str):
+            raise ImproperlyConfigured(
+                f"Dragonbelly's location: expected a directory such as 'media/', found {self.location!r}"
+            )
+        location = self.location.strip("/")
+        if location:
+            try:
+                check_name(location)
+            except BadPath as error:
+                raise ImproperlyConfigured(
+                    f"Dragonbelly's location: expected a directory such as 'media/', "
+                    f"found {self.location!r}: {error}"
+                ) from None
+        object.__setattr__(self, "location", f"{location}/" if location else "")
+
+    @property
+    def public(self) -> str:
+        """The URL of the domain for browsers, without a slash at its end."""
+        return base_url(self.public_url or self.url)
+
+    @property
+    def base(self) -> str:
+        """What the URLs of this storage's files begin with."""
+        return (self.base_url or self.public + "/") + quote_name(self.location)
