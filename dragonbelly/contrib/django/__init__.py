@@ -7,6 +7,7 @@ browsers.
 
 from __future__ import annotations
 
+from dragonbelly.contrib.django.middleware import DragonbellyMiddleware, redirect_to
 from dragonbelly.contrib.django.storage import DragonbellyManifestStaticStorage, DragonbellyStorage
 
-__all__ = ("DragonbellyManifestStaticStorage", "DragonbellyStorage")
+__all__ = ("DragonbellyManifestStaticStorage", "DragonbellyMiddleware", "DragonbellyStorage", "redirect_to")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -21,8 +22,8 @@ OF_THE_MIDDLEWARE = frozenset({"allow"})
 class Options:
     """
     ``url`` is where Django talks to the daemon, ``public_url`` where browsers find the files (None: there,
-    too); ``base_url`` is what ``Storage.url`` begins with (None: the public URL; ``/media/`` when the
-    middleware guards them).  ``location`` is a directory for all files of a storage.  ``attributes``,
+    too); ``base_url`` is what ``Storage.url`` begins with (None: the public URL and the location; ``/media/``
+    when the middleware guards them).  ``location`` is a directory for all files of a storage.  ``attributes``,
     ``policy``, ``copies`` are asked for with each file, ``wait_copies`` are there when ``save`` returns.
 
     :raises ImproperlyConfigured: one of them is wrong; says which and what is expected.
@@ -70,6 +71,10 @@ class Options:
                     base_url(value)
                 except (ValueError, TypeError, AttributeError) as error:
                     raise ImproperlyConfigured(f"Dragonbelly's {name}: {error}") from None
+        if "@" in urlsplit(self.public).netloc:
+            raise ImproperlyConfigured(
+                "Dragonbelly's public_url (url, if there is none) has a password, which everybody would see"
+            )
         if self.base_url is not None and not str(self.base_url).endswith("/"):
             raise ImproperlyConfigured(
                 f"Dragonbelly's base_url: expected a URL with a slash at its end such as /media/, "
@@ -102,4 +107,4 @@ class Options:
     @property
     def base(self) -> str:
         """What the URLs of this storage's files begin with."""
-        return (self.base_url or self.public + "/") + quote_name(self.location)
+        return self.base_url or f"{self.public}/{quote_name(self.location)}"

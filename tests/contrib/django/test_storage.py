@@ -291,7 +291,8 @@ def test_urls_lead_to_the_bytes(storage: DragonbellyStorage, site: Site) -> None
         ({}, "http://localhost:1/a%20b/%C3%A4%3F"),
         ({"public_url": "https://media.example.com/"}, "https://media.example.com/a%20b/%C3%A4%3F"),
         ({"base_url": "/media/"}, "/media/a%20b/%C3%A4%3F"),
-        ({"base_url": "/media/", "location": "x y"}, "/media/x%20y/a%20b/%C3%A4%3F"),
+        ({"location": "x y"}, "http://localhost:1/x%20y/a%20b/%C3%A4%3F"),
+        ({"base_url": "/media/", "location": "x y"}, "/media/a%20b/%C3%A4%3F"),
     ],
 )
 def test_urls_ask_nobody(options: dict[str, str], url: str) -> None:
@@ -384,6 +385,7 @@ def test_settings(site: Site, name: str) -> None:
             "base_url: expected a URL with a slash at its end such as /media/, found '/media'",
         ),
         ({"location": "a/../b"}, r"location: expected a directory such as 'media/', found 'a/../b'"),
+        ({"url": "http://me:geheim@a"}, "has a password"),
         ({"location": None}, "location: expected a directory"),
         ({"wait_copies": 0}, "wait_copies: expected a number from 1 on, found 0"),
     ],
