@@ -47,7 +47,11 @@ setup(
     python_requires=">=3.11",
     # twisted.plugins is a namespace that Twisted owns: it is listed, and has no __init__.py here.
     packages=[*find_packages(include=["dragonbelly", "dragonbelly.*"]), "twisted.plugins"],
-    package_data={"dragonbelly": ["py.typed"], "dragonbelly.state": ["scripts/*.lua"]},
+    package_data={
+        "dragonbelly": ["py.typed"],
+        "dragonbelly.state": ["scripts/*.lua"],
+        "dragonbelly.contrib.django": ["static/*/*.js", "templates/*/*.html"],
+    },
     install_requires=[
         "Twisted[tls]>=24.7",
         "txredisapi>=1.4.11",

@@ -30,6 +30,8 @@ def test_a_build_has_everything_that_the_service_needs(tmp_path: Path) -> None:
     for script in ("commit", "claim", "settle", "set_meta"):
         assert f"dragonbelly/state/scripts/{script}.lua" in built
     assert "dragonbelly/py.typed" in built
+    assert "dragonbelly/contrib/django/static/dragonbelly/direct-upload.js" in built
+    assert "dragonbelly/contrib/django/templates/dragonbelly/direct_file.html" in built
     for plugin in ("service", "node", "plugins"):
         assert f"twisted/plugins/dragonbelly_{plugin}.py" in built
     # They would shadow Twisted's own packages.
