@@ -73,7 +73,7 @@ class Removals(Judge):
                 f"{what}, which is {replica.state.name} in the record",
             )
         live, upload = record.live, self.uploads[version.id]
-        given_up = replica is None or replica.state in (R.CONDEMNED, R.MISSING)
+        given_up = replica is None or not counted or replica.state in (R.CONDEMNED, R.MISSING)
         if version.state is V.SUPERSEDED and live is not None and not given_up:
             had = self.satisfied(live, view) or any(
                 (other.satisfied or other.ended) and other.path == upload.path and other.order > upload.order
