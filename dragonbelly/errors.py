@@ -219,7 +219,7 @@ class IllegalMove(DragonbellyError):
 
 
 class ConfigError(DragonbellyError):
-    """A mistake in the configuration; the message is one line for the operator."""
+    """Mistakes in the configuration; the message has a line for each, for the operator."""
 
 
 class StartError(DragonbellyError):

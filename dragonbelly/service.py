@@ -101,6 +101,8 @@ def makeService(options: Options) -> IService:
         give_up("--data, --listen, --admin and --origin go without --config; with it, the file says all that")
     try:
         config = load(options["config"])
+        for doubt in doubts(config):
+            Daemon._log.warn("{file}: {doubt}", file=config.filename, doubt=doubt)
         return Listening(reactor, make_daemon(reactor, config), config.http.listen, config.http.admin, options)
     except ConfigError as error:
         give_up(str(error))
@@ -112,8 +114,6 @@ def make_daemon(reactor: Any, config: Config, name: str | None = None) -> Daemon
 
     :raises ConfigError: options of a backend or a policy contradict each other.
     """
-    for doubt in doubts(config):
-        Daemon._log.warn("{file}: {doubt}", file=config.filename, doubt=doubt)
     metrics = Metrics()
     store = RedisStore(
         reactor,

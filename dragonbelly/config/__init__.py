@@ -1,8 +1,8 @@
 """
 The configuration: a TOML file, read once into frozen values.
 
-Every mistake is a ``ConfigError`` whose one line names the file, the key, what was found and what was
-expected.
+Mistakes are a ``ConfigError``, those of the first section that has some: a line for each names the file, the
+key, what was found and what was expected.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from twisted.internet.endpoints import serverFromString
 
 from dragonbelly.config.reading import Key, Reader, choice
-from dragonbelly.config.values import Config, Rule
+from dragonbelly.config.values import Config, Rule, without_login
 from dragonbelly.cors import parse_origin
 from dragonbelly.errors import ConfigError
 from dragonbelly.model import BackendView, Demand
@@ -50,9 +50,35 @@ def doubts(config: Config) -> list[str]:
             lines.append(f"{owes}, but these backends can hold {placed.possible}")
         elif getattr(options, "spread", None) == "zone" and zones < placed.owed:
             lines.append(f"{owes}, each in a zone of its own; zones there are: {zones}")
+    lines += _doubtful_places(config)
     grace, stale = config.delete.grace, config.state.stale
     if grace < stale:
         lines.append(f"delete.grace: {grace:g} s is less than state.stale, {stale:g} s: {_STALE}")
+    return lines
+
+
+def _doubtful_places(config: Config) -> list[str]:
+    """Backends that may be one storage, or on one machine."""
+    storages: dict[str, list[str]] = {}
+    machines: dict[str, list[str]] = {}
+    for name, backend in config.backends.items():
+        url = getattr(backend.options, "internal_url", None) or getattr(backend.options, "url", None)
+        if not isinstance(url, str):
+            continue
+        storages.setdefault(url.rstrip("/"), []).append(name)
+        machines.setdefault(urlsplit(url).hostname or "", []).append(name)
+    lines = [
+        f"backend.{', '.join(names)}: all at {without_login(url)}, so they are one storage, and its copies one"
+        for url, names in storages.items()
+        if len(names) > 1
+    ]
+    for machine, names in machines.items():
+        hosts = {config.backends[name].host for name in names}
+        if len(hosts) > 1:
+            lines.append(
+                f"backend.{', '.join(names)}: all at {machine}, yet on {len(hosts)} hosts; "
+                f"if it is one machine, give them the same host"
+            )
     return lines
 
 

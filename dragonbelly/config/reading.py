@@ -61,18 +61,27 @@ class Reader:
         """
         ``found`` as a ``type_``.  Keys that the type does not have are mistakes, but for those in ``also``,
         which somebody else reads.
+
+        :raises ConfigError: with all its mistakes, a line each.
         """
         table = self.table(found, key)
         fields = {field.encode_name: field for field in msgspec.structs.fields(type_)}
-        for name in table:
-            if name not in fields and name not in also:
-                raise self.unknown((*key, name), [*fields, *also])
+        mistakes = [
+            self.unknown((*key, name), [*fields, *also])
+            for name in table
+            if name not in fields and name not in also
+        ]
         values = {}
         for name, field in fields.items():
-            if name in table:
-                values[field.name] = self.value(field.type, table[name], (*key, name))
-            elif field.required:
-                raise self.wrong((*key, name), f"found nothing, expected {describe(field.type)}")
+            try:
+                if name in table:
+                    values[field.name] = self.value(field.type, table[name], (*key, name))
+                elif field.required:
+                    raise self.wrong((*key, name), f"found nothing, expected {describe(field.type)}")
+            except ConfigError as mistake:
+                mistakes.append(mistake)
+        if mistakes:
+            raise ConfigError("\n".join(map(str, mistakes)))
         try:
             return type_(**values)
         except (ValueError, TypeError) as error:  # from the type's own __post_init__

@@ -52,6 +52,44 @@ def test_check_doubts(capsys, tmp_path):
     ]
 
 
+def test_check_doubts_what_may_be_one_storage_or_one_machine(capsys, tmp_path):
+    path = tmp_path / "my.toml"
+
+    def said(**backends):
+        path.write_text(
+            "".join(f"[backend.{name}]\nkind = 'dav'\n{lines}\n" for name, lines in backends.items())
+        )
+        assert main(["check", str(path)]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    one = "url = 'http://10.0.0.1:8000'"
+    assert said(a=one, b="url = 'http://10.0.0.2:8000'") == []
+    assert (
+        said(a=one + "\nhost = 'h'", b="url = 'http://10.0.0.1:8001'\nhost = 'h'", c="url = 'http://x'") == []
+    )
+    assert said(a=one, b="url = 'http://10.0.0.1:8001'") == [
+        f"{path}: backend.a, b: all at 10.0.0.1, yet on 2 hosts; if it is one machine, give them the same host"
+    ]
+    assert said(a=one + "\nhost = 'h'", b=one[:-1] + "/'\nhost = 'h'", c="url = 'http://x'") == [
+        f"{path}: backend.a, b: all at http://10.0.0.1:8000, so they are one storage, and its copies one"
+    ]
+    # What the daemon talks to decides: a proxy may be in front of all.
+    proxy = "url = 'http://files.example.com/{0}'\ninternal_url = 'http://10.0.0.{0}'"
+    assert said(a=proxy.format(1), b=proxy.format(2)) == []
+
+
+def test_check_shows_all_mistakes_of_a_section(capsys, tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("[http]\nlisten = 8080\nidel = 1\nupload_redirect = 303\n[upload]\nmax_size = 0\n")
+    assert main(["check", str(path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix(f"{path}: ").partition(":")[0] for line in lines] == [
+        "http.idel",
+        "http.listen",
+        "http.upload_redirect",
+    ]
+
+
 def test_check_doubts_a_short_grace(capsys, tmp_path):
     """A daemon that was cut off from Redis pointed to removed objects."""
     path = tmp_path / "my.toml"
