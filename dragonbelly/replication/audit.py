@@ -79,6 +79,7 @@ class Audit(TickingService):
             on_removed=lambda backend: metrics.orphans.labels(backend).inc(),
         )
         self._noted: str | None = None
+        self._noting = False
         self._noted_at = 0.0
 
     async def last(self) -> Round | None:
@@ -133,6 +134,8 @@ class Audit(TickingService):
             if not self._turn.ours or not self._ledger.epoch.agreed or self._store.run != run:
                 raise _Ended
 
+        round.go_back()
+        round.keep()
         if round.under_way and not round.prefix and round.total is None:
             round.total = (await self._store.counts()).files
         if round.under_way:
@@ -152,10 +155,11 @@ class Audit(TickingService):
             if name in round.walked:
                 continue
             there = self._cluster.view[name].reachable
-            if not there or not await self._strays.walk(name, round, go_on):
+            if not there or not await self._strays.walk(name, round, go_on, lambda: self._note(round)):
                 go_on()
                 round.skipped.append(name)
             round.walked.append(name)
+            round.keep()
             await self._note(round, at_once=True)
         if round.under_way:
             round.ended = self._ledger.now
@@ -171,11 +175,14 @@ class Audit(TickingService):
     async def _note(self, round: Round, at_once: bool = False) -> None:
         """Write down how far it is; who cannot is not the one any more whose turn it is."""
         now = self._clock.seconds()
-        if not at_once and 0 <= now - self._noted_at < NOTE:
+        if not at_once and (self._noting or 0 <= now - self._noted_at < NOTE):
             return
-        text = encode(round)
-        if not await self._store.set_meta(self._field, self._noted, text):
-            raise _Ended
+        self._noting, text = True, encode(round)
+        try:
+            if not await self._store.set_meta(self._field, self._noted, text):
+                raise _Ended
+        finally:
+            self._noting = False
         self._noted, self._noted_at = text, now
 
     # --- the records
@@ -193,10 +200,12 @@ class Audit(TickingService):
 
         async def look(at: tuple[Path, Snapshot | None]) -> None:
             await self._look_at(round, *at)
+            round.records += 1
+            await self._note(round)
 
         await each(zip(paths, snapshots, strict=True), look, AT_ONCE)
-        round.records += len(paths)
         round.cursor, round.compared = cursor, cursor is None
+        round.keep()
 
     async def _look_at(self, round: Round, path: Path, snapshot: Snapshot | None) -> None:
         if snapshot is None:

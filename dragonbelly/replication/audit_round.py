@@ -14,6 +14,9 @@ ORPHAN, RECORD = "orphan", "record"
 
 REMOVED = "removed"
 
+#: What a round counts as it goes.
+FIGURES = ("records", "replicas", "unknown", "bytes", "damaged", "objects", "foreign")
+
 
 class Finding(msgspec.Struct, frozen=True):
     """
@@ -37,6 +40,7 @@ class Round(msgspec.Struct):
 
     Where to go on: ``cursor`` in the records, then the backends that are not in ``walked``.  ``skipped`` are
     backends whose objects could not be walked, ``unknown`` counts the replicas that could not be looked at.
+    ``sure`` are the ``FIGURES`` as they were there: what came since is looked at again, and counted again.
     """
 
     number: int
@@ -60,6 +64,16 @@ class Round(msgspec.Struct):
     foreign: int = 0
     found: int = 0
     findings: list[Finding] = []
+    sure: list[int] = []
+
+    def keep(self) -> None:
+        """Where to go on is here."""
+        self.sure = [getattr(self, name) for name in FIGURES]
+
+    def go_back(self) -> None:
+        """To where to go on."""
+        for name, figure in zip(FIGURES, self.sure, strict=False):
+            setattr(self, name, figure)
 
     def add(self, finding: Finding) -> bool:
         """Whether it is new: what was looked at shortly before a restart is looked at again."""

@@ -8,7 +8,7 @@ is looked up twice, some time apart, and the second time right before it is remo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -53,10 +53,12 @@ class Strays:
         self._on_removed = on_removed
         self._adoption = Adoption(ledger, config)
 
-    async def walk(self, name: str, round: Round, go_on: Callable[[], None]) -> bool:
+    async def walk(
+        self, name: str, round: Round, go_on: Callable[[], None], note: Callable[[], Awaitable[None]]
+    ) -> bool:
         """
         Go through what lies on a backend under the round's prefix; whether it was walked to its end.  ``go_on``
-        raises when we may not.
+        raises when we may not; ``note`` is told from time to time that it goes on.
 
         :raises StateUnavailable:
         """
@@ -87,6 +89,7 @@ class Strays:
                 if len(orphans) >= WAITING:
                     await self._remove(name, backend, orphans, round, go_on)
                     orphans = []
+                await note()
             await self._remove(name, backend, orphans, round, go_on)
         except BackendError as error:
             self._health.doubt(name, error)

@@ -461,6 +461,50 @@ class TestGoesOn:
         assert last(world).records == 20
         assert two.asked_audit.running
 
+    def test_how_far_it_is_within_a_lot(self, make_world):
+        """And what is looked at again after a crash is not counted twice."""
+        world = make_world(more="[audit]\nrate = 8\nbandwidth = '1GiB'\n").start()
+        for n in range(20):
+            world.put(path=Path("media", f"f{n:02}"))
+        world.advance(10)
+        done(world.daemon.asked_audit.ask("", True))
+        seen = []
+        for _ in range(4):
+            world.advance(1)
+            seen.append((last(world).records, last(world).replicas, last(world).bytes))
+        assert last(world).cursor is None
+        assert last(world).under_way
+        assert seen[0] < seen[-1]
+        assert 0 < last(world).records < 20
+        assert 0 < last(world).replicas < 40
+        assert last(world).bytes > 0
+        world.daemon.crash()
+        world.another("two").start()
+        world.advance(LEASE + 40)
+        round = last(world)
+        assert not round.under_way
+        assert (round.records, round.replicas, round.bytes) == (20, 40, 40 * len(DATA))
+        assert round.objects == 40
+
+    def test_how_far_it_is_within_a_walk(self, make_world, monkeypatch):
+        monkeypatch.setattr(objects, "LOT", 2)
+        world = make_world(more="[audit]\nrate = 4\n").start()
+        for n in range(20):
+            world.put(path=Path("media", f"f{n:02}"))
+        world.advance(10)
+        done(world.daemon.asked_audit.ask("", False))
+        while not last(world).compared:
+            world.advance(0.5)
+        assert last(world).walked == []
+        world.advance(2.5)
+        assert last(world).objects > 0
+        assert last(world).walked == []
+        world.daemon.crash()
+        world.another("two").start()
+        world.advance(LEASE + 40)
+        assert not last(world).under_way
+        assert (last(world).replicas, last(world).objects) == (40, 40)
+
     def test_two_daemons_do_it_once(self, make_world, monkeypatch):
         world = make_world(more="[audit]\nrate = 10\n")
         world.another("two")
