@@ -18,7 +18,7 @@ import fsspec
 import pytest
 from fsspec.callbacks import Callback
 
-from dragonbelly.client import Client, errors
+from dragonbelly.client import AsyncReader, Client, errors
 from dragonbelly.contrib.fsspec import DragonbellyFileSystem
 from tests.client.meddler import Meddler
 from tests.integration.site import Site
@@ -121,6 +121,8 @@ def test_ls(fs: Any, tree: str) -> None:
     assert tree in fs.ls("", detail=False)
     with pytest.raises(FileNotFoundError):
         fs.ls(f"{tree}/none")
+    assert not fs.exists(f"{tree}/bo")  # where names begin alike
+    assert not fs.isdir(f"{tree}/bo")
 
 
 def test_a_file_with_others_below_it_is_a_file(fs: Any, tree: str, tmp_path: Path) -> None:
@@ -288,9 +290,10 @@ def test_only_if_there_is_none(fs: Any, name: str, tmp_path: Path) -> None:
     assert fs.cat_file(f"{name}/a") == b"new"
 
 
-def test_a_copy_of_a_large_file(fs: Any, name: str) -> None:
+def test_a_large_file_is_copied_piece_by_piece(fs: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = os.urandom(9 * 2**20)
     fs.pipe_file(f"{name}/a", data)
+    monkeypatch.delattr(AsyncReader, "read")
     fs.cp_file(f"{name}/a", f"{name}/b")
     assert fs.cat_file(f"{name}/b") == data
 
@@ -366,8 +369,11 @@ def test_threads(fs: Any, name: str) -> None:
 
 
 def test_in_a_loop_of_ones_own(options: dict[str, Any], name: str) -> None:
+    made: list[DragonbellyFileSystem] = []
+
     async def work() -> bytes:
         fs = DragonbellyFileSystem(**options, asynchronous=True)
+        made.append(fs)
         await fs._pipe_file(f"{name}/a", DATA)
         async with await fs.open_async(f"{name}/a") as file:
             file.seek(10)
@@ -376,8 +382,9 @@ def test_in_a_loop_of_ones_own(options: dict[str, Any], name: str) -> None:
             await fs.open_async(f"{name}/a", "wb")
         return await fs._cat_file(f"{name}/a")
 
-    for _ in range(2):  # the instance is the same, its connections belong to a loop
+    for _ in range(3):  # the instance is the same, its connections belong to a loop
         assert asyncio.run(work()) == DATA
+        assert len(made.pop()._clients) == 1
 
 
 ENDING = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -172,7 +173,7 @@ def test_one_that_is_forgotten_is_no_file(fs: Any, name: str, how: dict[str, Any
     assert not fs.exists(f"{name}/a")
 
 
-def test_compression_by_the_name_and_text(fs: Any, name: str) -> None:
+def test_compression_by_the_name_and_text(fs: Any, name: str, recwarn: pytest.WarningsRecorder) -> None:
     with fs.open(f"{name}/a.gz", "wt", compression="infer", encoding="utf-8") as file:
         file.write("ä\n")
     assert gzip.decompress(fs.cat_file(f"{name}/a.gz")) == "ä\n".encode()
@@ -181,6 +182,8 @@ def test_compression_by_the_name_and_text(fs: Any, name: str) -> None:
     for wrong in ({"compression": "none such"}, {"encoding": "none such"}):
         with pytest.raises((ValueError, LookupError)):
             fs.open(f"{name}/b", "w", **wrong)
+    gc.collect()
+    assert [str(w.message) for w in recwarn if "not closed" in str(w.message)] == []
     assert not fs.exists(f"{name}/b")
 
 
