@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import hiredis
 import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -65,6 +66,11 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
         self.callLater = Deadlines(clock).callLater
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
+
+    def _build_command(self, *arguments: Argument, **_: object) -> bytes:
+        # txredisapi's own takes ten times as long.
+        packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type]  # its stub: a tuple of one
+        return packed
 
     def connectionLost(self, why: Failure) -> None:
         # Before the replies fail, so that whoever waits for one can say why, and finds nothing connected.
