@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from dragonbelly.cli.wire import Stopped, UploadWire
+from dragonbelly.cli.wire import Stopped, UploadWire, _Reply
 from dragonbelly.client.blocking import run
 from dragonbelly.client.wire import NoAnswer, Request
 from tests.servers.ports import free_port
@@ -110,10 +110,27 @@ def test_a_stream(serve: Callable[..., Server], wire: UploadWire) -> None:
     assert b"Content-Length: 5\r\n" in plain and plain.endswith(b"\r\n\r\nabcd!")
 
 
-def test_what_comes_before_the_answer(serve: Callable[..., Server], wire: UploadWire) -> None:
-    server = serve([b"HTTP/1.1 100 Continue\r\nX-Odd: no\r\n\r\n" + OK])
-    answer = run(wire.ask(Request("POST", server.url + "/", {}, b"!")))
-    assert (answer.status, answer.headers["x-odd"]) == (200, "é")
+def test_what_comes_before_the_answer() -> None:
+    reply = _Reply()
+    reply.take(b"HTTP/1.1 103 Early Hints\r\nX-Early: yes\r\n\r\n")
+    assert not reply.whole
+    reply.take(OK)
+    assert (reply.whole, reply.status, reply.body.whole) == (True, 200, b"ok")
+    assert "x-early" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (OK, True),
+        (OK.replace(b"X-Odd: \xe9", b"Connection: close"), False),
+        (OK.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+    ],
+)
+def test_what_may_be_kept(answer: bytes, kept: bool) -> None:
+    reply = _Reply()
+    reply.take(answer)
+    assert (reply.whole, reply.may_be_kept) == (True, kept)
 
 
 def test_one_that_ends_with_the_connection(serve: Callable[..., Server], wire: UploadWire) -> None:
