@@ -9,6 +9,10 @@ from typing import Any, Self
 
 from dragonbelly.client.blocking import BlockingWire, run
 from dragonbelly.client.core import Core
+from dragonbelly.client.errors import Error, NotFound
+
+#: What the public listener says of whatever is for operators.
+NO_RESOURCE = "the API has no such resource"
 
 
 class Admin(Core):
@@ -30,9 +34,18 @@ class Admin(Core):
     ) -> Any:
         """
         :raises Unavailable: it does not answer, or not now.
-        :raises Error: it says no, or is no daemon.
+        :raises Error: it says no, is no daemon, or another listener of one.
         """
-        answer = run(self._ask(method, resource, body=body, query=query, again=False, also=(202,)))
+        try:
+            answer = run(self._ask(method, resource, body=body, query=query, again=False, also=(202,)))
+        except NotFound as error:
+            if error.message != NO_RESOURCE:
+                raise
+            raise Error(
+                f"a daemon answers at {self.url}, but this is not its admin listener, which has another port: "
+                f"8081, unless [http] admin says otherwise",
+                status=error.status,
+            ) from None
         return self._json(answer) if answer.body else None
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -19,6 +20,9 @@ from dragonbelly.units import Duration
 
 #: Seconds between two looks, unless it is said.
 EVERY = 2.0
+
+#: Damaged files that are named.
+NAMED = 20
 
 #: What stands out on a terminal.
 _COLOURS = {"alive": "green", "up": "green", "dead": "red", "unreachable": "red", "full": "yellow"}
@@ -41,10 +45,12 @@ def status(server: Server, watch: float | None, as_json_: bool) -> int:
         if watch is not None:
             _watch(lambda: daemon.ask("GET", "status"), watch, as_json_)
         said = daemon.ask("GET", "status")
+        some = {"limit": str(NAMED)}
+        damaged = daemon.ask("GET", "damaged", query=some)["files"] if said["damaged"] and not as_json_ else []
     if as_json_:
         click.echo(as_json(said))
     else:
-        printer().print(shown(said))
+        printer().print(shown(said, damaged))
     return 0
 
 
@@ -75,8 +81,8 @@ def _watch(look: Any, every: float, as_json_: bool) -> None:
             live.stop()
 
 
-def shown(said: dict[str, Any]) -> Group:
-    """What the API says, for a person."""
+def shown(said: dict[str, Any], damaged: Sequence[dict[str, Any]] = ()) -> Group:
+    """What the API says, for a person; ``damaged`` are some of the files without a good copy."""
     thin, queue = said["thin"], said["queue"]
     lines = Table.grid(padding=(0, 2))
     lines.add_row("files", f"{said['files']:,}")
@@ -84,6 +90,10 @@ def shown(said: dict[str, Any]) -> Group:
     age = "" if thin["oldest_age"] is None else f", the oldest for {Duration(thin['oldest_age'])}"
     lines.add_row("too few copies", Text(f"{count(thin['files'], 'file')}{age}", _if(thin["files"], "yellow")))
     lines.add_row("damaged", Text(count(said["damaged"], "file"), _if(said["damaged"], "red")))
+    for file in damaged:
+        lines.add_row("", Text(f"{file['domain']}/{file['path']}", "red"))
+    if (more := said["damaged"] - len(damaged)) > 0 and damaged:
+        lines.add_row("", f"and {more:,} more")
     lines.add_row("to be looked at", f"{count(queue['depth'], 'file')}, {queue['overdue']:,} overdue")
     epoch = said["epoch"]
     if not epoch["agreed"]:
@@ -92,7 +102,14 @@ def shown(said: dict[str, Any]) -> Group:
             f"nothing is removed until they agree: {count(epoch['records'], 'record')} read, waits for {waits}"
         )
         lines.add_row("records, storage", Text(told, "yellow"))
-    return Group(lines, Text(), backend_table(said["backends"]))
+    if said["unconfirmed"]:
+        lines.add_row("writes", Text(f"answered with 503: {said['unconfirmed']}", "red"))
+    away = [
+        Text(f"{b['name']}: {b['reason'].removeprefix(b['name'] + ': ')}", "red")
+        for b in said["backends"]
+        if b["reason"]
+    ]
+    return Group(lines, Text(), backend_table(said["backends"]), *away)
 
 
 def _if(number: int, colour: str) -> str:

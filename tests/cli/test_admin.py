@@ -27,8 +27,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Comman
         yield site, Command(tmp_path_factory.mktemp("own"), site.daemon.url, site.daemon.admin)
 
 
-def states(site: Site) -> dict[str, str]:
-    return {backend["name"]: backend["state"] for backend in site.daemon.status()["backends"]}
+def states(site: Site, which: str = "state") -> dict[str, str]:
+    return {backend["name"]: backend[which] for backend in site.daemon.status()["backends"]}
 
 
 def test_status(command: Command, site: Site) -> None:
@@ -40,6 +40,33 @@ def test_status(command: Command, site: Site) -> None:
     ]
     said = json.loads(command("status", "--json").stdout)
     assert {backend["name"] for backend in said["backends"]} == {"one", "two", "three"}
+
+
+def test_status_names_what_is_wrong(own: tuple[Site, Command]) -> None:
+    site, command = own
+    assert command("put", "--wait-copies", "2", "-", "a/b", input=b"12345").returncode == 0
+    for store in site.stores.values():
+        for copy in store.root.rglob("b"):
+            if copy.is_file():
+                copy.write_bytes(b"other")
+    assert command("audit", "--now").returncode == 1
+    site.eventually("it is known to be damaged", lambda: site.daemon.status()["damaged"] == 1)
+    done = command("audit")
+    assert done.returncode == 1
+    assert "-  damaged  -  default/a/b  no good copy\n" in done.stdout
+    site.stores["one"].stop()
+    site.eventually("it is away", lambda: "unreachable" in states(site, "observed").values())
+    shown = command("status").stdout
+    assert "default/a/b" in shown
+    assert shown.splitlines()[-1].startswith("one: ")
+
+
+def test_the_listener_for_files_is_told_from_the_admin_one(own: tuple[Site, Command]) -> None:
+    site, command = own
+    for arguments in ("status", "audit", "audit --now", "backends"):
+        done = command(*arguments.split(), "--url", site.daemon.url)
+        assert done.returncode in (1, 2)
+        assert f"a daemon answers at {site.daemon.url}, but this is not its admin listener" in done.stderr
 
 
 def test_status_live(command: Command) -> None:
