@@ -15,7 +15,7 @@ from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.errors import BackendError, BadField, MethodNotAllowed, NotFound, NotYet, StateUnavailable
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.metrics import Metrics
-from dragonbelly.model import BackendState, BackendView, Observed, Use
+from dragonbelly.model import BackendState, BackendView, Use
 from dragonbelly.replication.compare import Comparison
 from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.announced import rfc3339
@@ -227,8 +227,7 @@ class Admin:
         """Why it is away."""
         if view.name not in self._cluster.names:
             return "it is not in the configuration"
-        away = view.observed is Observed.UNREACHABLE
-        return self._probes.reasons.get(view.name) if away else None
+        return self._probes.reasons.get(view.name)
 
     def _show_all(self, use: dict[str, Use]) -> list[dict[str, Any]]:
         return [self._show(view, use) for _, view in sorted(self._cluster.view.items())]
