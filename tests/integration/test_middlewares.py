@@ -184,9 +184,8 @@ def test_all_else_is_the_applications(server: str) -> None:
 def readme_blocks() -> tuple[str, str]:
     """The code to paste: for Flask, for Starlette."""
     section = (ROOT / "README.rst").read_text().split("\nIn front of any WSGI or ASGI application\n", 1)[1]
-    blocks = re.findall(
-        r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", section.split("\n\n\nFor operators\n")[0]
-    )
+    section = re.split(r"\n\n\n(?=\S)", section)[0]
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", section)
     flask, starlette = map(dedent, blocks)
     return flask, starlette
 
