@@ -67,7 +67,6 @@ class DragonbellyFile(File):  # type: ignore[type-arg]
             return
         try:
             if self.mode == "wb":
-                self.file.seek(0)
                 self._storage.replace(self._name, self.file)
         finally:
             self.file.close()

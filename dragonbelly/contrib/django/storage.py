@@ -21,7 +21,7 @@ from django.utils.deconstruct import deconstructible
 
 from dragonbelly.client import Client
 from dragonbelly.client import File as Stored
-from dragonbelly.client.errors import BadRequest, Error, NotFound, NotYet, PreconditionFailed
+from dragonbelly.client.errors import Error, NotFound, NotYet, PreconditionFailed
 from dragonbelly.contrib.django.files import DragonbellyFile
 from dragonbelly.contrib.django.options import Options
 from dragonbelly.errors import BadPath
@@ -77,11 +77,8 @@ class DragonbellyStorage(Storage):
     def path_of(self, name: str) -> str:
         """The path of the file with this name."""
         name = str(name).replace("\\", "/")
-        normal = posixpath.normpath(name)
-        if normal.startswith("/") or normal.split("/")[0] == "..":
-            raise SuspiciousFileOperation(f"{name!r} is outside of the storage")
         try:
-            return check_name(self.options.location + normal)
+            return check_name(self.options.location + posixpath.normpath(name))
         except BadPath as error:
             raise SuspiciousFileOperation(f"{name!r} is no name of a file: {error}") from None
 
@@ -171,24 +168,19 @@ class DragonbellyStorage(Storage):
         self._put(self.path_of(name), content, create=False)
 
     def _put(self, path: str, content: Any, create: bool) -> None:
-        try:
-            self.client.put(
-                path,
-                _rewound(content),
-                if_none_match=create,
-                wait_copies=self.options.wait_copies,
-                **self.asked_of(path, content),
-            )
-        except BadRequest as error:
-            if error.problem.get("field") == "path":
-                raise SuspiciousFileOperation(str(error)) from None
-            raise
+        self.client.put(
+            path,
+            _rewound(content),
+            if_none_match=create,
+            wait_copies=self.options.wait_copies,
+            **self.asked_of(path, content),
+        )
 
     def asked_of(self, path: str, content: Any = None) -> dict[str, Any]:
         """What is asked for with the file: ``content_type``, ``attributes``, ``copies``, ``policy``."""
         return {
             "content_type": content_type(path, content),
-            "attributes": self.options.attributes,
+            "attributes": dict(self.options.attributes) if self.options.attributes else None,
             "copies": self.options.copies,
             "policy": self.options.policy,
         }

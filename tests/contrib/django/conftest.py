@@ -49,7 +49,7 @@ django.setup()
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    with Site('[upload]\nlapse = "60s"\n') as site:
+    with Site('[upload]\nlapse = "60s"\nmax_size = "10MiB"\n') as site:
         yield site
 
 

@@ -193,6 +193,22 @@ def test_a_name_that_is_taken_meanwhile(storage: DragonbellyStorage, monkeypatch
     assert (storage.open("a.txt").read(), storage.open(name).read()) == (b"first", b"second")
 
 
+def test_what_can_be_read_once_is_not_saved_under_another_name(
+    storage: DragonbellyStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been read already: nothing would be left of it."""
+    storage.save("a.txt", ContentFile(b"first"))
+
+    class Once(File):  # type: ignore[type-arg]
+        def chunks(self, chunk_size: int | None = None) -> Any:
+            yield b"second"
+
+    asked = iter([False])
+    monkeypatch.setattr(storage, "exists", lambda name: next(asked, name == "a.txt"))
+    with pytest.raises(errors.PreconditionFailed):
+        storage.save("a.txt", Once(None, "a.txt"))
+
+
 def test_names_that_are_always_taken(storage: DragonbellyStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.save("a.txt", ContentFile(b"first"))
     monkeypatch.setattr(storage, "get_available_name", lambda name, max_length=None: name)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.validators import FileExtensionValidator
 from django.http import HttpRequest
@@ -190,6 +191,19 @@ def test_other_bytes_than_announced(browser: Client) -> None:
     begun = post(browser, name="a.png", size=len(DATA))
     put(begun, DATA + b"more")
     assert post(browser, complete=begun["upload"], status=409)["error"]
+
+
+def test_a_name_that_is_taken_meanwhile(browser: Client) -> None:
+    begun = post(browser, name="a.png", size=len(DATA))
+    name = signing.loads(begun["upload"], salt=uploads._UPLOAD)["name"]
+    assert default_storage.save(name, ContentFile(b"first")) == name
+    put(begun)
+    assert "faster" in post(browser, complete=begun["upload"], status=412)["error"]
+    assert default_storage.open(name).read() == b"first"
+
+
+def test_more_than_dragonbelly_takes(browser: Client) -> None:
+    assert "too large" in post(browser, "/other", name="a", size=11 * 2**20, status=413)["error"]
 
 
 def test_bytes_that_never_came(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
