@@ -17,7 +17,8 @@ from dragonbelly.contrib.django import DragonbellyStorage
 from tests.integration.site import Site
 
 STORAGE = "dragonbelly.contrib.django.DragonbellyStorage"
-DATABASE = Path(tempfile.mkdtemp(prefix="dragonbelly-django-")) / "db.sqlite3"
+DIRECTORY = tempfile.TemporaryDirectory(prefix="dragonbelly-django-")  # gone when Python ends
+DATABASE = Path(DIRECTORY.name) / "db.sqlite3"
 
 settings.configure(
     SECRET_KEY="of the tests",
@@ -60,8 +61,6 @@ def database() -> Iterator[None]:
     from django.db import connections
 
     connections.close_all()
-    DATABASE.unlink()
-    DATABASE.parent.rmdir()
 
 
 @pytest.fixture(autouse=True)
