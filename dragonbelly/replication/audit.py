@@ -134,6 +134,7 @@ class Audit(TickingService):
             if not self._turn.ours or not self._ledger.epoch.agreed or self._store.run != run:
                 raise _Ended
 
+        begun = round.records > 0 or round.compared
         round.go_back()
         round.keep()
         if round.under_way and not round.prefix and round.total is None:
@@ -144,7 +145,7 @@ class Audit(TickingService):
                 n=round.number,
                 what=round.what,
                 read=", all bytes," if round.read else "",
-                begins="goes on" if round.cursor is not None or round.compared else "begins",
+                begins="goes on" if begun else "begins",
             )
         await self._note(round, at_once=True)
         while round.under_way and not round.compared:

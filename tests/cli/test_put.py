@@ -219,9 +219,7 @@ def test_interrupted(site: Site, command: Command, name: str) -> None:
         fifo.write(os.urandom(2_000_000))
         fifo.flush()
         os.killpg(terminal.process.pid, signal.SIGINT)
-        fifo.write(os.urandom(100))
-        fifo.close()
-    assert terminal.end() == 130
+        assert terminal.end() == 130  # though more could come
     assert "interrupted" in terminal.shown and "Traceback" not in terminal.shown
     assert site.file(f"{name}/a") is None
 
