@@ -20,7 +20,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 unit: $(VENV)/.test servers
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # The servers that the tests start: installed from Debian where that is possible, else named.
 servers:

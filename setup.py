@@ -19,6 +19,7 @@ TEST = [
     "pytest>=8",
     "pytest-randomly>=3.15",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "h11>=0.14",
     "requests>=2.31",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+
+#: Of several processes that run tests at the same time each has ports of its own.
+_PROCESSES = 16
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
 
 _random = random.SystemRandom()
 _given: set[int] = set()
@@ -15,7 +20,7 @@ def free_port() -> int:
     (32768 and above on Linux): an outgoing connection could take it before the server does.
     """
     while True:
-        port = _random.randrange(15_000, 32_000)
+        port = _random.randrange(15_000 + _process, 32_000, _PROCESSES)
         if port in _given:
             continue
         with socket.socket() as probe:
