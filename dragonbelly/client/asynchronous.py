@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -11,8 +10,8 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from dragonbelly.client.core import Core, Options
-from dragonbelly.client.over_httpx import LIMITS, no_answer, stream_headers
-from dragonbelly.client.reading import Reading
+from dragonbelly.client.over_httpx import LIMITS, built, no_answer, stream_headers
+from dragonbelly.client.reading import Seekable
 from dragonbelly.client.source import CHUNK
 from dragonbelly.client.wire import Answer, Body, Incoming, Request
 
@@ -63,10 +62,8 @@ class AsyncioWire:
             raise no_answer(error) from None
 
     async def fetch(self, request: Request) -> Incoming:
-        asked = self._http.build_request(
-            request.method, request.url, headers=dict(request.headers), timeout=request.timeout
-        )
         try:
+            asked = built(self._http, request)
             return _Incoming(await self._http.send(asked, stream=True))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise no_answer(error) from None
@@ -81,18 +78,8 @@ class AsyncioWire:
         await self._http.aclose()
 
 
-class AsyncReader:
-    """A file to be read from any place on.  ``file`` is what is known of it."""
-
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self.file = reading.file
-
-    def tell(self) -> int:
-        return self._reading.place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._reading.seek_from(offset, whence)
+class AsyncReader(Seekable):
+    """Its ``read`` gives what can be awaited."""
 
     async def read(self, most: int = -1) -> bytes:
         """So many bytes, fewer at the end of the file; -1: all that is left.  :raises DownloadFailed:"""

@@ -13,7 +13,7 @@ import httpx
 
 from dragonbelly.client.core import Core, Options
 from dragonbelly.client.model import Entry
-from dragonbelly.client.over_httpx import LIMITS, no_answer, stream_headers
+from dragonbelly.client.over_httpx import LIMITS, built, no_answer, stream_headers
 from dragonbelly.client.reading import Reading
 from dragonbelly.client.source import CHUNK
 from dragonbelly.client.wire import Answer, Body, Incoming, Request
@@ -90,10 +90,8 @@ class BlockingWire:
             raise no_answer(error) from None
 
     async def fetch(self, request: Request) -> Incoming:
-        asked = self._http.build_request(
-            request.method, request.url, headers=dict(request.headers), timeout=request.timeout
-        )
         try:
+            asked = built(self._http, request)
             return _Incoming(self._http.send(asked, stream=True))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise no_answer(error) from None

@@ -30,3 +30,10 @@ def stream_headers(request: Request, length: int | None) -> dict[str, str]:
     if length is not None:
         headers["Content-Length"] = str(length)
     return headers
+
+
+def built(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+    """:raises InvalidURL:"""
+    return http.build_request(
+        request.method, request.url, headers=dict(request.headers), timeout=request.timeout
+    )

@@ -205,6 +205,20 @@ class Reading:
             raise WrongBytes(f"{self.file.path}: the bytes that came have not the digest that the file has")
 
 
+class Seekable:
+    """A file to be read from any place on.  ``file`` is what is known of it."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self.file = reading.file
+
+    def tell(self) -> int:
+        return self._reading.place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._reading.seek_from(offset, whence)
+
+
 def _wrong(incoming: Incoming, place: int, end: int, size: int) -> str | None:
     """What is wrong with an answer that is to give the bytes from ``place`` to ``end``, None: nothing."""
     length = incoming.headers.get("content-length", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast
@@ -23,7 +22,7 @@ from zope.interface import implementer
 
 from dragonbelly.client.core import Core, Options
 from dragonbelly.client.model import Entry
-from dragonbelly.client.reading import Reading
+from dragonbelly.client.reading import Seekable
 from dragonbelly.client.wire import Answer, Body, Incoming, NoAnswer, Request
 
 P = ParamSpec("P")
@@ -268,18 +267,8 @@ def _deferred(
     return call
 
 
-class TwistedReader:
-    """A file to be read from any place on.  ``file`` is what is known of it."""
-
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self.file = reading.file
-
-    def tell(self) -> int:
-        return self._reading.place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._reading.seek_from(offset, whence)
+class TwistedReader(Seekable):
+    """Its ``read`` gives what can be awaited."""
 
     def read(self, most: int = -1) -> Deferred[bytes]:
         """So many bytes, fewer at the end of the file; -1: all that is left."""
