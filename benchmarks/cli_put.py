@@ -2,8 +2,7 @@
 A directory of many small files with ``dragonbelly put``, into the embedded mode.
 
 Run: ``python -m benchmarks.cli_put [--files 5000] [--size 4096] [--jobs 8]``.  The daemon, its three nodes
-and Redis are those of ``twistd dragonbelly``; the daemon and the nodes are one process.  The reference are bare
-PUTs to one of the nodes.
+and Redis are those of ``twistd dragonbelly``.  The reference are bare PUTs to one of the nodes.
 """
 
 from __future__ import annotations
@@ -32,29 +31,38 @@ COMMAND = Path(sys.executable).with_name("dragonbelly")
 
 
 class Measured:
-    """Seconds that pass inside ``with``, and those of CPU: of the daemon, and of us with our children."""
+    """Seconds that pass inside ``with``, and those of CPU, of us and of each part of the embedded mode."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self._process = daemon.psutil()
+        self._daemon = daemon.psutil()
+        children = self._daemon.children(recursive=True)
+        self._nodes = [child for child in children if "dragonbelly-node" in child.cmdline()]
+        self._redis = [child for child in children if child not in self._nodes]
 
-    def _now(self) -> tuple[float, float, float]:
-        times = self._process.cpu_times()
+    def _now(self) -> dict[str, float]:
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        mine = sum(one.ru_utime + one.ru_stime for one in used)
-        return time.monotonic(), times.user + times.system, mine
+        groups = {"daemon": [self._daemon], "nodes": self._nodes, "Redis": self._redis}
+        return {
+            "wall": time.monotonic(),
+            "client": sum(one.ru_utime + one.ru_stime for one in used),
+            **{
+                name: sum(t.user + t.system for t in (process.cpu_times() for process in processes))
+                for name, processes in groups.items()
+            },
+        }
 
     def __enter__(self) -> Measured:
         self._before = self._now()
         return self
 
     def __exit__(self, *_: object) -> None:
-        after = self._now()
-        self.wall, self.daemon, self.mine = (a - b for a, b in zip(after, self._before, strict=True))
+        self.seconds = {name: after - self._before[name] for name, after in self._now().items()}
 
     def told(self, what: str, files: int) -> str:
+        wall, *cpu = self.seconds.items()
+        each = ", ".join(f"{name} {1000 * seconds / files:.2f}" for name, seconds in cpu)
         return (
-            f"{what}: {files} files in {self.wall:.1f} s, {files / self.wall:.0f} files/s "
-            f"(ms of CPU each: client {1000 * self.mine / files:.2f}, daemon {1000 * self.daemon / files:.2f})"
+            f"{what}: {files} files in {wall[1]:.1f} s, {files / wall[1]:.0f} files/s (ms of CPU each: {each})"
         )
 
 
@@ -126,7 +134,7 @@ def main() -> None:
                 with Measured(daemon) as measured:
                     while daemon.status()["thin"]["files"]:
                         time.sleep(0.1)
-                print(f"until all have their copies: {measured.wall:.1f} s more")
+                print(f"until all have their copies: {measured.seconds['wall']:.1f} s more")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python import usage
 
 from dragonbelly.config import loads
 from dragonbelly.errors import ConfigError, StartError
-from dragonbelly.node.server import make_node
+from dragonbelly.private_node import PrivateNode
 from dragonbelly.private_redis import PrivateRedis, find_redis
 from dragonbelly.service import Listening, make_daemon
-from dragonbelly.starting import cannot_start, endpoint, give_up, listen
+from dragonbelly.starting import cannot_start, endpoint, give_up
 
 NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
@@ -63,7 +63,7 @@ class Embedded(Service):
         self._origins = tuple(origins)
         self._lock: IO[str] | None = None
         self._redis: PrivateRedis | None = None
-        self._nodes: list[IListeningPort] = []
+        self._nodes: list[PrivateNode] = []
         self._daemon: Listening | None = None
         self._starting: Deferred[None] | None = None
 
@@ -71,14 +71,15 @@ class Embedded(Service):
         try:
             self._lock = _take(self._directory)
             binary = find_redis()
-            urls = {name: self._start_node(name) for name in NODES}
+            self._nodes = [self._make_node(name) for name in NODES]
             self._redis = PrivateRedis(self._reactor, binary, self._directory / "redis")
-            config = loads(self._settings(urls, self._redis.url), "the embedded configuration")
+            config = loads(self._settings(self._redis.url), "the embedded configuration")
             daemon = make_daemon(self._reactor, config)
             daemon.on_open = self._greet
             self._daemon = Listening(self._reactor, daemon, (self._public,), (self._admin,), self._options)
             self._daemon.privilegedStartService()
-            self._redis.startService()
+            for child in (*self._nodes, self._redis):
+                child.startService()
         except (StartError, ConfigError) as error:
             cannot_start(error, self._options)
         except OSError as error:
@@ -92,27 +93,23 @@ class Embedded(Service):
         await redis.listening()
         daemon.startService()
 
-    def _start_node(self, name: str) -> str:
+    def _make_node(self, name: str) -> PrivateNode:
         # Each has a secret of its own: what is signed for one node is worth nothing at the others.
-        secret = _secret(self._secret_file(name))
-        site = make_node(
-            self._reactor, self._directory / name, secret.encode(), name=name, origins=self._origins
-        )
-        port = listen(self._reactor, "tcp:0:interface=127.0.0.1", site)
-        self._nodes.append(port)
-        return f"http://127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
+        secret_file = self._secret_file(name)
+        _make_secret(secret_file)
+        return PrivateNode(self._reactor, name, self._directory / name, secret_file, origins=self._origins)
 
     def _secret_file(self, name: str) -> Path:
         return self._directory / f"{name}.secret"
 
-    def _settings(self, urls: dict[str, str], redis: str) -> str:
+    def _settings(self, redis: str) -> str:
         """A configuration file, as a person would write it."""
         backends = "".join(
-            f"[backend.{name}]\n"
+            f"[backend.{node.name}]\n"
             f'kind = "node"\n'
-            f"url = {json.dumps(url)}\n"
-            f"secret_file = {json.dumps(str(self._secret_file(name)))}\n"
-            for name, url in urls.items()
+            f"url = {json.dumps(node.url)}\n"
+            f"secret_file = {json.dumps(str(self._secret_file(node.name)))}\n"
+            for node in self._nodes
         )
         origins = json.dumps(self._origins)
         return f"[state]\nredis = {json.dumps(redis)}\n[http]\norigins = {origins}\n{backends}"
@@ -138,8 +135,7 @@ class Embedded(Service):
             self._starting.cancel()
         if self._daemon is not None:
             await self._daemon.stopService()
-        for port in self._nodes:
-            await maybeDeferred(port.stopListening)
+        await gatherResults([node.stopService() for node in self._nodes])
         if self._redis is not None:
             await self._redis.stopService()
         if self._lock is not None:
@@ -190,11 +186,10 @@ def _take(directory: Path) -> IO[str]:
     return lock
 
 
-def _secret(path: Path) -> str:
-    """The secret that the nodes' URLs are signed with; made at the first start."""
+def _make_secret(path: Path) -> None:
+    """The secret that a node's URLs are signed with; made at the first start."""
     if not path.exists():
         fresh = path.with_suffix(".new")
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_urlsafe(32) + "\n")
         fresh.replace(path)
-    return path.read_text().strip()

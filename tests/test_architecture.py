@@ -36,7 +36,7 @@ PURE = (
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.
 LAYERS = (
-    ("embedded", "service", "private_redis", "cli", "client", "contrib"),
+    ("embedded", "service", "private_redis", "private_node", "child", "cli", "client", "contrib"),
     ("web", "node"),
     ("replication.audit",),
     ("replication.strays",),

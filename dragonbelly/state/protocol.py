@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import hiredis
@@ -28,7 +29,7 @@ class Script:
     name: str
     source: bytes
 
-    @property
+    @cached_property
     def sha1(self) -> str:
         # The name by which Redis knows it; nothing rests on its strength.
         return hashlib.sha1(self.source, usedforsecurity=False).hexdigest()

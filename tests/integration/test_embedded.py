@@ -161,6 +161,22 @@ def test_redis_is_started_again_when_it_dies(embedded: Embedded) -> None:
     assert embedded.get("b.txt") == b"b"
 
 
+def test_a_node_that_dies_is_started_again_at_the_same_address(embedded: Embedded) -> None:
+    embedded.put("a.txt", b"a")
+    embedded.copied("a.txt")
+    nodes = [p for p in running(embedded.data) if "dragonbelly-node" in p.cmdline()]
+    assert len(nodes) == 3
+    before = [replica["url"] for replica in embedded.file("a.txt")["replicas"]]
+    for node in nodes:
+        node.kill()
+    psutil.wait_procs(nodes, timeout=10)
+    assert embedded.get("a.txt") == b"a", "who connects meanwhile waits"
+    assert [replica["url"] for replica in embedded.file("a.txt")["replicas"]] == before
+    assert "node store1 ended" in embedded.log()
+    embedded.put("b.txt", b"b")
+    embedded.copied("b.txt")
+
+
 def test_a_second_start_on_the_same_directory_is_refused(embedded: Embedded) -> None:
     holder = embedded.psutil().pid
     second = Embedded(embedded.data)
