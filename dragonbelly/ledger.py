@@ -22,6 +22,7 @@ from dragonbelly.model import Demand, Path, Record, Terms, Upload, Version
 from dragonbelly.policies.rules import Rules, Ruling
 from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.plan import Plan, advance, plan
+from dragonbelly.state.accounts import NOTHING
 from dragonbelly.state.cache import RecentRecords
 from dragonbelly.state.promise import promise
 
@@ -87,6 +88,10 @@ class Ledger:
         self._recent.put(path, snapshot, asked)
         return snapshot
 
+    def remembered(self, path: Path) -> Snapshot | None:
+        """The record as we saw it last, not long ago: good enough for a commit, which finds out."""
+        return self._recent.get(path, self._clock.seconds())
+
     async def recall(self, path: Path) -> tuple[Snapshot, bool]:
         """
         The record, and whether it is true now: while the store is away it is what was true at most
@@ -97,7 +102,7 @@ class Ledger:
         try:
             return await self.read(path), True
         except StateUnavailable:
-            if (snapshot := self._recent.get(path, self._clock.seconds())) is not None:
+            if (snapshot := self.remembered(path)) is not None:
                 return snapshot, False
             raise
 
@@ -221,7 +226,10 @@ class Ledger:
             # Asked first as well: a client that comes again and again while nothing can be confirmed would fill
             # the path with uploads.
             await self.store.confirm()
-            snapshot, _ = await self.commit(path, await self.read(path), events, due=FIRST_LOOK)
+            # Most uploads are of new paths; where one is not, the commit says what is there.  But a guess could
+            # refuse a condition.
+            guess = NOTHING if announced.if_match is None else await self.read(path)
+            snapshot, _ = await self.commit(path, guess, events, due=FIRST_LOOK)
         version = snapshot.record and snapshot.record.version(id)
         if not version:  # it lapsed within the same commit: a clock that jumped
             raise StateUnavailable("the upload was over before it began", retry_after=1)

@@ -20,6 +20,9 @@ from dragonbelly.model import Path, Record, ReplicaState, Use, VersionState
 #: The token of a path that has no record; no encoded record is empty.
 ABSENT = b""
 
+#: What is read of it.
+NOTHING = Snapshot(None, ABSENT)
+
 _encoder = msgspec.msgpack.Encoder()
 #: Records that were read lately: they are immutable, and a file that is asked for again rarely has changed.
 _decode = lru_cache(maxsize=1024)(msgspec.msgpack.Decoder(Record).decode)

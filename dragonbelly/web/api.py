@@ -128,14 +128,19 @@ class FilesApi:
         asked = decode(question.body, CompleteAsked)
         path = Path(self._domain(question, query, admin), file_name(asked.path))
         sha256 = announced.sha256_hex(asked.sha256)
-        snapshot = await self._ledger.read(path)
+        # As a rule it was begun here a moment ago.
+        snapshot = self._ledger.remembered(path)
+        if snapshot is None or not _is_open(snapshot, id):
+            snapshot = await self._ledger.read(path)
         version = _upload(snapshot, id)
         if version.state is VersionState.UPLOADING:
             claimed = _claimed(version, asked.size, sha256)
             seen = await self._verifier.look(path, claimed)
             if seen.event is not None:
                 snapshot = await self._files.commit(path, snapshot, seen.event)
-                version = _upload(snapshot, id)
+            else:
+                snapshot = await self._ledger.read(path)
+            version = _upload(snapshot, id)
             # It may be uploading all the same: where it was seen was called dead meanwhile.
             if version.state is VersionState.UPLOADING:
                 detail = (
@@ -267,6 +272,11 @@ def _summary(version: Version) -> dict[str, Any]:
 def _only(question: Question, method: str) -> None:
     if question.method != method and not (question.method == "HEAD" and method == "GET"):
         raise MethodNotAllowed(f"{question.method} is not for this resource", allow=method)
+
+
+def _is_open(snapshot: Snapshot, id: str) -> bool:
+    version = snapshot.record.version(id) if snapshot.record is not None else None
+    return version is not None and version.state is VersionState.UPLOADING
 
 
 def _upload(snapshot: Snapshot, id: str) -> Version:

@@ -145,14 +145,14 @@ class TestPut:
         assert world.store.memory.records == {}
 
     def test_no_server_can_take_it_any_more(self, world: World) -> None:
-        """All are called dead between the reading of the record and the commit."""
-        get = world.store.memory.get
+        """All are called dead before the commit."""
+        confirm = world.store.memory.confirm
 
-        def reading(path: Path) -> object:
+        def confirming() -> object:
             world.daemon.cluster.say(dict.fromkeys(world.daemon.cluster.names, BackendState.DEAD))
-            return get(path)
+            return confirm()
 
-        world.store.memory.get = reading  # type: ignore[method-assign, assignment]
+        world.store.memory.confirm = confirming  # type: ignore[method-assign, assignment]
         said = world.ask("PUT", "/a", None, b"x")
         assert (said.status, said.json["title"]) == (503, "No storage server available")
         assert int(said.headers["retry-after"]) > 0
