@@ -130,7 +130,8 @@ def main() -> None:
                         env={**os.environ, "DRAGONBELLY_URL": daemon.url},
                         check=True,
                     )
-                print(measured.told(name, files), flush=True)
+                thin = daemon.status()["thin"]["files"]
+                print(measured.told(name, files), thin, "wait for copies", flush=True)
                 with Measured(daemon) as measured:
                     while daemon.status()["thin"]["files"]:
                         time.sleep(0.1)

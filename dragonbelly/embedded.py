@@ -31,6 +31,9 @@ NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
 ADMIN = "tcp:8081:interface=127.0.0.1"
 
+#: How much later copies may be made while uploads come.
+UPLOADS_FIRST = "30s"
+
 
 class Embedded(Service):
     """
@@ -112,7 +115,9 @@ class Embedded(Service):
             for node in self._nodes
         )
         origins = json.dumps(self._origins)
-        return f"[state]\nredis = {json.dumps(redis)}\n[http]\norigins = {origins}\n{backends}"
+        # Copies on one machine are not what keeps files safe: they can wait.
+        replication = f'[replication]\nuploads_first = "{UPLOADS_FIRST}"\n'
+        return f"[state]\nredis = {json.dumps(redis)}\n[http]\norigins = {origins}\n{replication}{backends}"
 
     def _greet(self) -> None:
         assert self._daemon is not None

@@ -23,7 +23,7 @@ from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.config import Config, load
 from dragonbelly.config.checks import doubts
 from dragonbelly.errors import ConfigError, StartError, StateUnavailable
-from dragonbelly.events import DIGEST, PRECONDITION, SIZE, Abandoned, Event, Lost, Verified
+from dragonbelly.events import DIGEST, PRECONDITION, SIZE, Abandoned, Accepted, Event, Lost, Verified
 from dragonbelly.ids import ulid
 from dragonbelly.interfaces import IStateStore
 from dragonbelly.ledger import Ledger
@@ -292,6 +292,8 @@ class Daemon(MultiService):
 
     def _committed(self, path: FilePath, event: Event, record: Record | None) -> None:
         match event:
+            case Accepted():
+                self.replicator.upload_began()
             case Verified():
                 self._metrics.uploads.labels("verified").inc()
             case Abandoned(reason=reason):

@@ -270,6 +270,7 @@ max_size = "1MiB"
 every = "1s"
 concurrency = {concurrency}
 per_backend = {per_backend}
+uploads_first = "{uploads_first}"
 lease = "60s"
 patience = "60s"
 
@@ -286,9 +287,16 @@ def configuration(
     grace: str = "2m",
     concurrency: int = 16,
     per_backend: int = 4,
+    uploads_first: str = "0s",
     more: str = "",
 ) -> Config:
-    text = CONFIG.format(copies=copies, grace=grace, concurrency=concurrency, per_backend=per_backend)
+    text = CONFIG.format(
+        copies=copies,
+        grace=grace,
+        concurrency=concurrency,
+        per_backend=per_backend,
+        uploads_first=uploads_first,
+    )
     for name in backends:
         text += f'\n[backend.{name}]\nkind = "memory"\nhost = "host-{name}"\n'
     return loads(text + more, backends={"memory": factory})

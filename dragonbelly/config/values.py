@@ -95,6 +95,8 @@ class ReplicationSection(Section, frozen=True, kw_only=True):
     every: Interval = Interval(1)
     concurrency: Annotated[int, Meta(ge=1)] = 16
     per_backend: Annotated[int, Meta(ge=1)] = 4
+    #: How much later copies may be made while uploads come.
+    uploads_first: Duration = Duration(0)
     lease: Interval = Interval(60)
     #: How long an unreachable backend's copies still count before they are made up elsewhere.
     patience: Duration = Duration(300)

@@ -38,6 +38,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication import backoff
 from dragonbelly.replication.copy import SourceFailed, copy, read_digest
+from dragonbelly.replication.haste import Haste
 from dragonbelly.replication.lease import Lease
 from dragonbelly.replication.plan import Check, Copy, Plan, Remove, Step, Verify
 from dragonbelly.replication.verify import Verifier
@@ -90,6 +91,7 @@ class Replicator(TickingService):
         self._random = random
         self._metrics = metrics
         self._hands = {name: DeferredSemaphore(self._settings.per_backend) for name in self._cluster.names}
+        self._haste = Haste(self._settings.uploads_first)
         # No set: they are ended in the order in which they began, whatever addresses they have in memory.
         self._visits: dict[Deferred[None], None] = {}
         self._copying: set[tuple[Path, str, str, int]] = set()
@@ -109,6 +111,10 @@ class Replicator(TickingService):
         if len(self._visits) <= self._settings.concurrency // 2:
             super().tick()
 
+    def upload_began(self) -> None:
+        """With ``[replication] uploads_first`` copies give way to it."""
+        self._haste.upload_began(self._clock.seconds())
+
     def store_away(self, reason: str) -> None:
         if not self._store_away:
             self._log.warn("the state store is away: {reason}", reason=reason)
@@ -122,6 +128,7 @@ class Replicator(TickingService):
             self._store_away = False
             self._log.info("the state store is back")
         more = len(claims) == hands
+        self._haste.claimed(self._clock.seconds(), more)
         if not claims:
             return
         snapshots = await self._store.get_many([claim.path for claim in claims])
@@ -136,7 +143,7 @@ class Replicator(TickingService):
         def done(result: Any) -> None:
             self._visits.pop(visit, None)
             self._metrics.busy.set(len(self._visits))
-            if more and self.running:
+            if more and self.running and self._haste.at(self._clock.seconds()):
                 self.tick()
 
         visit.addBoth(done)

@@ -802,6 +802,25 @@ def test_no_more_than_so_many_at_once(make_world):
         whole(world, path=Path("media", f"f{number}"))
 
 
+def test_copies_give_way_to_uploads_for_a_while(make_world):
+    """One lot a tick while uploads come; then the copies' turn comes all the same."""
+    world = make_world("ab", concurrency=4, uploads_first="5s").start()
+    uploads = 0
+
+    def upload_for(seconds: int) -> int:
+        nonlocal uploads
+        for _ in range(seconds * 4):
+            for _ in range(8):
+                uploads += 1
+                world.put(path=Path("media", f"f{uploads}"))
+            world.clock.advance(0.25)
+        return sum(len(backend.asked("write")) for backend in world.backends.values())
+
+    assert 4 <= upload_for(5) <= 5 * 4
+    assert upload_for(2) >= 100
+    whole(world, path=Path("media", "f1"))
+
+
 def test_the_lease_is_kept_as_long_as_a_copy_takes(world):
     two = world.another("two").start()
     version = world.put()
