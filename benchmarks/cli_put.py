@@ -23,8 +23,8 @@ from dragonbelly.cli.wire import UploadWire
 from dragonbelly.client import Client
 from dragonbelly.client.blocking import run
 from dragonbelly.client.wire import Request
-from dragonbelly.node.secret import read_secret
 from dragonbelly.node.signature import sign
+from dragonbelly.secret import read_secret
 from tests.servers.daemon import Daemon
 
 COMMAND = Path(sys.executable).with_name("dragonbelly")

@@ -111,13 +111,17 @@ class Embedded(Service):
             f"[backend.{node.name}]\n"
             f'kind = "node"\n'
             f"url = {json.dumps(node.url)}\n"
-            f"secret_file = {json.dumps(str(self._secret_file(node.name)))}\n"
+            f"secret = {{ file = {json.dumps(str(self._secret_file(node.name)))} }}\n"
             for node in self._nodes
         )
         origins = json.dumps(self._origins)
         # Copies on one machine are not what keeps files safe: they can wait.
         replication = f'[replication]\nuploads_first = "{UPLOADS_FIRST}"\n'
-        return f"[state]\nredis = {json.dumps(redis)}\n[http]\norigins = {origins}\n{replication}{backends}"
+        # Whoever is on this machine may do everything.
+        domain = '[domain.default]\nhosts = ["*"]\nanonymous = ["read", "list", "write"]\n'
+        listen = f"listen = [{json.dumps(self._public)}]\nadmin = [{json.dumps(self._admin)}]\n"
+        http = f"[http]\n{listen}origins = {origins}\n"
+        return f"[state]\nredis = {json.dumps(redis)}\n{http}{domain}{replication}{backends}"
 
     def _greet(self) -> None:
         assert self._daemon is not None

@@ -75,6 +75,10 @@ class Ledger:
         self.on_repaired: Callable[[Path], None] = lambda path: None
 
     @property
+    def seconds(self) -> float:
+        return self._clock.seconds()
+
+    @property
     def now(self) -> int:
         return int(self._clock.seconds())
 

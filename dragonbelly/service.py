@@ -21,7 +21,7 @@ from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster, Member
 from dragonbelly.cluster.states import OperatorStates
 from dragonbelly.config import Config, load
-from dragonbelly.config.checks import doubts
+from dragonbelly.config.checks import doubts, is_local
 from dragonbelly.errors import ConfigError, StartError, StateUnavailable
 from dragonbelly.events import DIGEST, PRECONDITION, SIZE, Abandoned, Accepted, Event, Lost, Verified
 from dragonbelly.ids import ulid
@@ -43,8 +43,11 @@ from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.api import FilesApi
 from dragonbelly.web.audit import AuditApi
+from dragonbelly.web.callers import Callers
 from dragonbelly.web.explain_api import ExplainApi
 from dragonbelly.web.files import Domains, Files
+from dragonbelly.web.guard import Guard
+from dragonbelly.web.sign import SignApi
 from dragonbelly.web.site import Router, make_site
 
 #: Seconds between two tries to reach Redis at start.
@@ -183,9 +186,10 @@ class Daemon(MultiService):
         self.replicator = Replicator(
             self.ledger, self.verifier, self.health, config, reactor, random.random, metrics
         )
-        domains = Domains(config)
-        files = Files(self.ledger, self.verifier, domains, config, random.random, metrics)
-        api = FilesApi(self.ledger, self.verifier, files, domains, reactor)
+        domains, guard = Domains(config), Guard(config, reactor)
+        files = Files(self.ledger, self.verifier, domains, guard, config, random.random, metrics)
+        sign = SignApi(domains, guard, config, reactor)
+        api = FilesApi(self.ledger, self.verifier, files, domains, guard, sign, reactor)
         auditing = (self.ledger, self.health, config, reactor, name, metrics, self.comparison.waits, every)
         self.audit, self.asked_audit = Audit(*auditing), AskedAudit(*auditing)
         self.standstill = Standstill(store, reactor, every)
@@ -198,11 +202,14 @@ class Daemon(MultiService):
             self.standstill,
             AuditApi(store, config, self.audit, self.asked_audit),
             ExplainApi(self.ledger, files, domains, config, reactor),
+            guard,
             reactor,
             metrics,
         )
-        self.public = Router(files, api, metrics, origins=config.http.origins)
-        self.admin = Router(files, api, metrics, operators)
+        clients = Callers(config.tokens, origins=config.http.origins)
+        persons = Callers(config.tokens, trusted=all(map(is_local, config.http.admin)))
+        self.public = Router(files, api, clients, metrics, origins=config.http.origins)
+        self.admin = Router(files, api, persons, metrics, operators)
         self.public_site = make_site(self.public, reactor, config.http.idle)
         self.admin_site = make_site(self.admin, reactor, config.http.idle)
         self._opening: Deferred[None] | None = None

@@ -249,6 +249,8 @@ class StoreLink:
 CONFIG = """
 [domain.media]
 hosts = ["*"]
+anonymous = ["read", "list", "write"]
+allow_anonymous_write = true
 
 [policy.default]
 copies = {copies}

@@ -32,6 +32,9 @@ PURE = (
     "dragonbelly.contrib.asgi",
     "dragonbelly.web.explain",
     "dragonbelly.cors",
+    "dragonbelly.signing",
+    "dragonbelly.web.callers",
+    "dragonbelly.web.guard",
 )
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.

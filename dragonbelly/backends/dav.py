@@ -19,12 +19,14 @@ from zope.interface import implementer
 
 from dragonbelly.backends.http import Answer, HttpBackend, quoted
 from dragonbelly.backends.listing import PROPFIND, Entry, of_autoindex, of_propfind
-from dragonbelly.backends.secure_link import signed, steady_expiry
+from dragonbelly.backends.secure_link import signed
 from dragonbelly.bodies import BytesBody
 from dragonbelly.errors import BackendRefused, BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.keys import looks_like_mark
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
+from dragonbelly.secret import Secret
+from dragonbelly.signing import steady
 from dragonbelly.units import Interval
 
 
@@ -39,7 +41,7 @@ class DavOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     internal_url: str | None = None
-    secure_link_secret: str | None = None
+    secure_link_secret: Secret | None = None
     secure_link_expires: Interval = Interval(3600)
     listing: Literal["autoindex", "propfind"] = "autoindex"
 
@@ -54,7 +56,7 @@ class DavBackend(HttpBackend):
 
     def download_url(self, key: str, expires: int | None = None) -> str:
         if expires is None:
-            expires = steady_expiry(self._reactor.seconds(), self._options.secure_link_expires)
+            expires = steady(self._reactor.seconds(), self._options.secure_link_expires)
         return self._signed("GET", self._public, key, expires)
 
     def upload_target(

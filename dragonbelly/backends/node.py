@@ -7,7 +7,6 @@ Everything but reading a public node is signed with the secret that the node has
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -17,15 +16,15 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from dragonbelly.backends.http import Answer, HttpBackend, quoted
-from dragonbelly.backends.secure_link import steady_expiry
 from dragonbelly.digests import of_repr_digest
-from dragonbelly.errors import BackendUnavailable, ConfigError, NoSuchObject
+from dragonbelly.errors import BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 from dragonbelly.node.listing import Page
 from dragonbelly.node.media import acceptable
-from dragonbelly.node.secret import read_secret
 from dragonbelly.node.signature import KEYS, SPACE, sign
+from dragonbelly.secret import Secret
+from dragonbelly.signing import steady
 from dragonbelly.units import Interval
 
 #: Keys that are asked for at a time.
@@ -38,29 +37,25 @@ class NodeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     ``url`` is what clients are sent to, ``internal_url`` what the daemon talks to (``url`` unless set).
 
-    ``secret``, or the content of ``secret_file``, is the node's; so is ``private``: whether reading needs a
-    signature too.  A signed URL is good for ``link_expires`` at least.
+    ``secret`` is the node's; so is ``private``: whether reading needs a signature too.  A signed URL is good
+    for ``link_expires`` at least, unless it is of a private domain.
     """
 
     url: str
+    secret: Secret
     internal_url: str | None = None
-    secret: str | None = None
-    secret_file: str | None = None
     private: bool = False
     link_expires: Interval = Interval(3600)
 
 
 @implementer(IBackend)
 class NodeBackend(HttpBackend):
-    """:raises ConfigError: a URL is none, or there is no secret."""
+    """:raises ConfigError: a URL is none."""
 
     def __init__(self, name: str, options: NodeOptions, reactor: Any, **timeouts: float) -> None:
         super().__init__(name, reactor, options.url, options.internal_url, **timeouts)
         self._options = options
-        try:
-            self._secret = _secret(options)
-        except ConfigError as error:
-            raise ConfigError(f"backend {name}: {error}") from None
+        self._secret = options.secret.encode()
 
     def download_url(self, key: str, expires: int | None = None) -> str:
         url = f"{self._public}/{quoted(key)}"
@@ -135,7 +130,7 @@ class NodeBackend(HttpBackend):
 
     def _sign(self, method: str, key: str, expires: int | None = None) -> str:
         if expires is None:
-            expires = steady_expiry(self._reactor.seconds(), self._options.link_expires)
+            expires = steady(self._reactor.seconds(), self._options.link_expires)
         return sign(self._secret, method, key, expires)
 
 
@@ -146,16 +141,6 @@ class NodeFactory:
 
     def make(self, name: str, options: object, reactor: object) -> IBackend:
         return cast(IBackend, NodeBackend(name, cast(NodeOptions, options), reactor))
-
-
-def _secret(options: NodeOptions) -> bytes:
-    if (options.secret is None) == (options.secret_file is None):
-        raise ConfigError("a node needs secret or secret_file, and one of them only")
-    if options.secret_file is not None:
-        return read_secret(Path(options.secret_file))
-    if not options.secret:
-        raise ConfigError("the secret is empty")
-    return options.secret.encode()
 
 
 def _content_type(text: str | None) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,6 @@ the message, so that nothing can be appended.
 from __future__ import annotations
 
 import hashlib
-import math
 from base64 import urlsafe_b64encode
 
 
@@ -24,12 +23,3 @@ def signed(secret: str, method: str, path: str, expires: int) -> str:
     message = f"{expires}{verb}{path} {secret}".encode()
     digest = urlsafe_b64encode(hashlib.md5(message, usedforsecurity=False).digest()).rstrip(b"=")
     return f"md5={digest.decode('ascii')}&expires={expires}"
-
-
-def steady_expiry(now: float, least: float) -> int:
-    """
-    A time at least ``least`` seconds away, and the same for a quarter of that: so that one object keeps its
-    URL for a while, and caches can work.
-    """
-    bucket = max(1, int(least / 4))
-    return math.ceil((now + least) / bucket) * bucket

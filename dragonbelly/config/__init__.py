@@ -29,12 +29,15 @@ from dragonbelly.config.values import (
     PolicyCommon,
     PolicySection,
     ReplicationSection,
+    SigningKeySection,
     StateSection,
+    TokenSection,
     UploadSection,
 )
 from dragonbelly.errors import ConfigError
 from dragonbelly.interfaces import IBackendFactory, IReplicationPolicyFactory
 from dragonbelly.plugins import backend_factories, policy_factories
+from dragonbelly.signing import SigningKey
 
 __all__ = ["Config", "load", "loads"]
 
@@ -48,6 +51,7 @@ PLAIN: dict[str, type[msgspec.Struct]] = {
     "health": HealthSection,
 }
 NAMED = ("domain", "policy", "backend")
+LISTS = ("token", "signing_key")
 
 
 def load(path: str | PathLike[str]) -> Config:
@@ -73,8 +77,8 @@ def loads(
     reader = Reader(filename)
     document = reader.document(text)
     for name in document:
-        if name not in PLAIN and name not in NAMED:
-            raise reader.unknown((name,), [*PLAIN, *NAMED])
+        if name not in PLAIN and name not in NAMED and name not in LISTS:
+            raise reader.unknown((name,), [*PLAIN, *NAMED, *LISTS])
     backends = backend_factories() if backends is None else backends
     policies = policy_factories() if policies is None else policies
     plain: dict[str, Any] = {
@@ -86,6 +90,8 @@ def loads(
         domains=_frozen(_domains(reader, tables["domain"])),
         policies=_frozen(_policies(reader, tables["policy"], policies)),
         backends=_frozen(_backends(reader, tables["backend"], backends)),
+        tokens=reader.value(tuple[TokenSection, ...], document.get("token", []), ("token",)),
+        signing_keys=_signing_keys(reader, document.get("signing_key", [])),
         **plain,
     )
     check(config, reader)
@@ -128,6 +134,11 @@ def _backends(
             name, common.kind, host, common.zone, common.weight, options, kinds[common.kind]
         )
     return backends
+
+
+def _signing_keys(reader: Reader, found: object) -> tuple[SigningKey, ...]:
+    sections = reader.value(tuple[SigningKeySection, ...], found, ("signing_key",))
+    return tuple(SigningKey(section.id, section.secret.encode()) for section in sections)
 
 
 def _with_options(

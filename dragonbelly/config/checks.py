@@ -4,6 +4,7 @@ What one value of a configuration says of another, and texts that have a form of
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from dragonbelly.config.values import Config, Rule, without_login
 from dragonbelly.cors import parse_origin
 from dragonbelly.errors import ConfigError
 from dragonbelly.model import BackendView, Demand
+from dragonbelly.signing import SECRET_MIN
 from dragonbelly.state.address import parse_url
 
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -21,6 +23,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HOST = re.compile(r"\*|[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
 _TYPE_GLOB = re.compile(r"\*|[^/;\s]+/[^/;\s]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 _STALE = "while Redis is away, readers may be sent to what was removed"
 
@@ -33,6 +37,9 @@ def check(config: Config, reader: Reader) -> None:
     for name in config.policies:
         _check_name(reader, ("policy", name), _NAME, name)
     _check_domains(config, reader)
+    _check_tokens(config, reader)
+    _check_signing_keys(config, reader)
+    _check_anonymous(config, reader)
     config.make_policies()
 
 
@@ -162,6 +169,91 @@ def _check_domains(config: Config, reader: Reader) -> None:
         _check_policy_name(config, reader, (*key, "policy"), domain.policy)
         for index, rule in enumerate(domain.rules):
             _check_rule(config, reader, (*key, "rules", index), rule)
+
+
+def _check_tokens(config: Config, reader: Reader) -> None:
+    names: set[str] = set()
+    for index, token in enumerate(config.tokens):
+        key: Key = ("token", index)
+        _check_name(reader, (*key, "name"), _NAME, token.name)
+        if token.name in names:
+            raise reader.mistake((*key, "name"), token.name, "a name that no other token has")
+        names.add(token.name)
+        if not _SHA256.fullmatch(token.sha256):
+            raise reader.wrong(
+                (*key, "sha256"),
+                "found no SHA-256, expected 64 hexadecimal digits (dragonbelly token new makes both)",
+            )
+        if not token.scopes:
+            raise reader.mistake((*key, "scopes"), [], "one of read, list, write, admin, at least")
+        for n, domain in enumerate(token.domains):
+            if domain != "*" and domain not in config.domains:
+                raise reader.mistake((*key, "domains", n), domain, choice(domain, [*config.domains, "*"]))
+        for field in ("domains", "prefixes"):
+            if not getattr(token, field):
+                raise reader.mistake((*key, field), [], "one at least; leave it out for all")
+        for n, prefix in enumerate(token.prefixes):
+            if prefix.startswith("/"):
+                expected = 'the beginning of a path such as "photos/", without a leading slash'
+                raise reader.mistake((*key, "prefixes", n), prefix, expected)
+
+
+def _check_signing_keys(config: Config, reader: Reader) -> None:
+    ids: set[str] = set()
+    for index, signing_key in enumerate(config.signing_keys):
+        key: Key = ("signing_key", index)
+        _check_name(reader, (*key, "id"), _NAME, signing_key.id)
+        if signing_key.id in ids:
+            raise reader.mistake((*key, "id"), signing_key.id, "an id that no other key has")
+        ids.add(signing_key.id)
+        if len(signing_key.secret) < SECRET_MIN:
+            raise reader.wrong(
+                (*key, "secret"), f"found {len(signing_key.secret)} bytes, expected {SECRET_MIN} or more"
+            )
+
+
+def _check_anonymous(config: Config, reader: Reader) -> None:
+    """What everybody may do must have been meant."""
+    exposed = [where for where in config.http.listen if not is_local(where)]
+    for name, domain in config.domains.items():
+        key: Key = ("domain", name)
+        if exposed and "write" in domain.anonymous and not domain.allow_anonymous_write:
+            raise reader.mistake(
+                (*key, "anonymous"),
+                list(domain.anonymous),
+                f"no write, for others than this machine reach {exposed[0]}; if everybody there may write, say "
+                "allow_anonymous_write = true",
+            )
+        if domain.private:
+            for backend in config.backends.values():
+                if not getattr(backend.options, "private", True):
+                    raise reader.wrong(
+                        ("backend", backend.name, "private"),
+                        f"found false, but domain.{name} is private (its anonymous has no read), and this "
+                        "server would give its files to everybody; expected true, and the server set up for it",
+                    )
+    exposed = [where for where in config.http.admin if not is_local(where)]
+    if exposed and not any("admin" in token.scopes for token in config.tokens):
+        raise reader.mistake(
+            ("http", "admin"),
+            list(config.http.admin),
+            f"loopback only, or a [[token]] with the scope admin: others than this machine reach {exposed[0]}",
+        )
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether nobody but this machine reaches what listens there, by what the endpoint string says."""
+    kind, _, rest = endpoint.partition(":")
+    if kind == "unix":
+        return True
+    if kind not in ("tcp", "tcp4", "tcp6", "ssl"):
+        return False  # nobody knows
+    match = re.search(r"(?:^|:)interface=((?:[^:\\]|\\.)*)", rest)
+    interface = match[1].replace("\\", "") if match else ""
+    try:
+        return interface == "localhost" or ipaddress.ip_address(interface).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_rule(config: Config, reader: Reader, key: Key, rule: Rule) -> None:

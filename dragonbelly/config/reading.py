@@ -16,6 +16,7 @@ import msgspec
 
 from dragonbelly.config.values import one_line, without_login
 from dragonbelly.errors import ConfigError
+from dragonbelly.secret import EXPECTED, Secret
 from dragonbelly.units import Duration, Size
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -97,8 +98,9 @@ class Reader:
         try:
             return msgspec.convert(found, type_, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            expected = str(error.__cause__) if isinstance(error.__cause__, ValueError) else describe(plain)
-            inside = f" ({error})" if isinstance(found, list | dict) else ""
+            told = isinstance(error.__cause__, ValueError)
+            expected = str(error.__cause__) if told else describe(plain)
+            inside = f" ({error})" if isinstance(found, list | dict) and not told else ""
             raise self.mistake(key, found, expected + inside) from error
 
 
@@ -137,6 +139,8 @@ def describe(type_: Any) -> str:
     if isinstance(type_, type):
         if issubclass(type_, Duration | Size):
             return type_.EXPECTED
+        if issubclass(type_, Secret):
+            return EXPECTED
         if issubclass(type_, msgspec.Struct | dict):
             return "a table"
     words = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
@@ -166,7 +170,7 @@ def _without_none(type_: Any) -> Any:
 
 
 def _decode(type_: type, found: object) -> object:
-    if issubclass(type_, Duration | Size):
+    if issubclass(type_, Duration | Size | Secret):
         return type_.parse(found)
     raise NotImplementedError(f"an option of type {type_}")
 

@@ -19,6 +19,8 @@ from dragonbelly.interfaces import (
     IReplicationPolicy,
     IReplicationPolicyFactory,
 )
+from dragonbelly.secret import Secret
+from dragonbelly.signing import SigningKey
 from dragonbelly.units import Amount, Duration, Interval, Size
 
 
@@ -70,11 +72,44 @@ class Rule(Section, frozen=True, kw_only=True):
 
 
 class DomainSection(Section, frozen=True, kw_only=True):
-    """A namespace of paths.  ``hosts`` are in lower case, without ports; ``*`` is any other host."""
+    """
+    A namespace of paths.  ``hosts`` are in lower case, without ports; ``*`` is any other host.  ``anonymous``
+    is what everybody may do, without a token.
+    """
 
     hosts: tuple[str, ...]
     policy: str = "default"
     rules: tuple[Rule, ...] = ()
+    anonymous: tuple[Literal["read", "list", "write"], ...] = ("read",)
+    #: Whether everybody may write though the listener is not on loopback.
+    allow_anonymous_write: bool = False
+    #: How long the storage servers' links are good, at least, that readers of a private domain are sent to.
+    link_expires: Interval = Interval(300)
+
+    @property
+    def private(self) -> bool:
+        """Whether a reader needs a token or a signature."""
+        return "read" not in self.anonymous
+
+
+class TokenSection(Section, frozen=True, kw_only=True):
+    """
+    Who has the secret of which this is the SHA-256 may do what ``scopes`` say in ``domains`` (``*``: in all),
+    to paths that begin with one of ``prefixes``.  ``admin`` is all of it everywhere.
+    """
+
+    name: str
+    sha256: str
+    scopes: tuple[Literal["read", "list", "write", "admin"], ...]
+    domains: tuple[str, ...] = ("*",)
+    prefixes: tuple[str, ...] = ("",)
+
+
+class SigningKeySection(Section, frozen=True, kw_only=True):
+    """A key that URLs are signed with: the first one signs, all are accepted."""
+
+    id: str
+    secret: Secret
 
 
 class UploadSection(Section, frozen=True, kw_only=True):
@@ -177,6 +212,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     domains: Mapping[str, DomainSection]
     policies: Mapping[str, PolicySection]
     backends: Mapping[str, BackendSection]
+    tokens: tuple[TokenSection, ...]
+    signing_keys: tuple[SigningKey, ...]
     upload: UploadSection
     replication: ReplicationSection
     delete: DeleteSection

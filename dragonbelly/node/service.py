@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from dragonbelly.errors import ConfigError, StartError
-from dragonbelly.node.secret import read_secret
 from dragonbelly.node.server import make_node
+from dragonbelly.secret import read_secret
 from dragonbelly.starting import cannot_start, endpoint, give_up, listen, origin_option
 from dragonbelly.units import Size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -23,9 +24,12 @@ from dragonbelly.web.api import PREFIX
 from dragonbelly.web.asked import decode
 from dragonbelly.web.audit import AuditApi
 from dragonbelly.web.explain_api import ExplainApi
+from dragonbelly.web.guard import Guard
 from dragonbelly.web.message import Answer, Question, json_answer
 
 _BACKEND = f"{PREFIX}backends/".encode()
+_AUDIT = f"{PREFIX}audit".encode()
+
 
 #: Seconds that a backend has for taking its marker.
 MARKING = 5.0
@@ -52,6 +56,7 @@ class Admin:
         standstill: Standstill,
         audit: AuditApi,
         explain: ExplainApi,
+        guard: Guard,
         clock: IClock,
         metrics: Metrics,
     ) -> None:
@@ -62,9 +67,17 @@ class Admin:
         self._comparison = comparison
         self._standstill = standstill
         self._audit = audit
-        self._explain = explain
+        self._guard = guard
         self._clock = clock
         self._metrics = metrics
+        #: What is only looked at, by its path.
+        self._shown: dict[bytes, Callable[[Question], Awaitable[Answer]]] = {
+            b"/-/metrics": self._render_metrics,
+            f"{PREFIX}status".encode(): self._status,
+            f"{PREFIX}backends".encode(): self._backends,
+            f"{PREFIX}explain".encode(): explain.answer,
+            f"{PREFIX}damaged".encode(): audit.damaged,
+        }
 
     async def answer(self, question: Question, open: bool = True) -> Answer | None:
         """None: no resource of ours.  ``open``: whether the service has started."""
@@ -72,26 +85,15 @@ class Admin:
         if path == b"/-/health":
             _only(question, "GET", "HEAD")
             return await self._health(open)
-        if path == b"/-/metrics":
-            _only(question, "GET", "HEAD")
-            return await self._render_metrics()
-        if path == f"{PREFIX}status".encode():
-            _only(question, "GET", "HEAD")
-            return await self._status()
-        if path == f"{PREFIX}backends".encode():
-            _only(question, "GET", "HEAD")
-            return json_answer({"backends": await self._backends()})
-        if path == f"{PREFIX}audit".encode():
-            return await self._audit.answer(question)
-        if path == f"{PREFIX}explain".encode():
-            _only(question, "GET", "HEAD")
-            return await self._explain.answer(question)
-        if path == f"{PREFIX}damaged".encode():
-            _only(question, "GET", "HEAD")
-            return await self._audit.damaged(question)
+        if path not in self._shown and path != _AUDIT and not path.startswith(_BACKEND):
+            return None
+        self._guard.demand_admin(question.caller)
         if path.startswith(_BACKEND):
             return await self._backend(question, path.removeprefix(_BACKEND).decode("latin-1"))
-        return None
+        if path == _AUDIT:
+            return await self._audit.answer(question)
+        _only(question, "GET", "HEAD")
+        return await self._shown[path](question)
 
     async def _health(self, open: bool) -> Answer:
         """Alive if it answers at all; ready if files can be found and there is a server to send readers to."""
@@ -112,7 +114,7 @@ class Admin:
         }
         return json_answer(answer, 200 if ready else 503)
 
-    async def _render_metrics(self) -> Answer:
+    async def _render_metrics(self, _: Question) -> Answer:
         try:
             counts = await self._store.counts()
             use = dict.fromkeys(self._cluster.view, Use()) | await self._store.use()
@@ -124,7 +126,7 @@ class Admin:
         self._metrics.set_confirmed(self._standstill.reason is None)
         return Answer(200, (("Content-Type", CONTENT_TYPE_LATEST),), self._metrics.render())
 
-    async def _status(self) -> Answer:
+    async def _status(self, _: Question) -> Answer:
         counts = await self._store.counts()
         use = await self._store.use()
         age = None if counts.thin_since is None else max(0, int(self._clock.seconds() - counts.thin_since))
@@ -147,9 +149,8 @@ class Admin:
             }
         )
 
-    async def _backends(self) -> list[dict[str, Any]]:
-        use = await self._store.use()
-        return self._show_all(use)
+    async def _backends(self, _: Question) -> Answer:
+        return json_answer({"backends": self._show_all(await self._store.use())})
 
     async def _take_in(self, question: Question, name: str) -> Answer:
         _only(question, "POST")

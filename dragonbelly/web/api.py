@@ -27,9 +27,11 @@ from dragonbelly.state.promise import promise
 from dragonbelly.web import announced
 from dragonbelly.web.asked import Change, CompleteAsked, Query, UploadAsked, decode, file_name
 from dragonbelly.web.files import Domains, Files, live_version, show_uploads
+from dragonbelly.web.guard import Guard
 from dragonbelly.web.listing import Page, list_files
 from dragonbelly.web.message import Answer, Question, json_answer
 from dragonbelly.web.paths import parse_name, quote_name
+from dragonbelly.web.sign import SignApi
 
 PREFIX = "/-/api/v1/"
 
@@ -48,12 +50,21 @@ class FilesApi:
     """Uploads and files.  On the admin listener the query may name a ``domain``."""
 
     def __init__(
-        self, ledger: Ledger, verifier: Verifier, files: Files, domains: Domains, clock: IClock
+        self,
+        ledger: Ledger,
+        verifier: Verifier,
+        files: Files,
+        domains: Domains,
+        guard: Guard,
+        sign: SignApi,
+        clock: IClock,
     ) -> None:
         self._ledger = ledger
         self._verifier = verifier
         self._files = files
         self._domains = domains
+        self._guard = guard
+        self._sign = sign
         self._clock = clock
 
     async def answer(self, question: Question, admin: bool = False) -> Answer:
@@ -64,6 +75,9 @@ class FilesApi:
             return await self._list(question, admin)
         if resource.startswith(b"files/"):
             return await self._file(question, resource.removeprefix(b"files"), admin)
+        if resource == b"sign":
+            _only(question, "POST")
+            return self._sign.answer(question, admin)
         if resource == b"uploads":
             _only(question, "POST")
             return await self._begin(question, admin)
@@ -89,6 +103,7 @@ class FilesApi:
         query = Query(question, "domain")
         asked = decode(question.body, UploadAsked)
         path = Path(self._domain(question, query, admin), file_name(asked.path))
+        self._guard.demand(question.caller, "write", path)
         if asked.size is not None and asked.size < 0:
             raise BadField("a size is 0 or more", field="size")
         version, places = await self._ledger.accept(
@@ -127,6 +142,7 @@ class FilesApi:
         deadline = self._clock.seconds() + query.seconds("timeout", 30.0, WAIT_MAX)
         asked = decode(question.body, CompleteAsked)
         path = Path(self._domain(question, query, admin), file_name(asked.path))
+        self._guard.demand(question.caller, "write", path)
         sha256 = announced.sha256_hex(asked.sha256)
         # As a rule it was begun here a moment ago.
         snapshot = self._ledger.remembered(path)
@@ -161,6 +177,7 @@ class FilesApi:
     async def _abort(self, question: Question, id: str, admin: bool) -> Answer:
         query = Query(question, "domain", "path")
         path = Path(self._domain(question, query, admin), file_name(query.text("path")))
+        self._guard.demand(question.caller, "write", path)
         snapshot = await self._ledger.read(path)
         version = _upload(snapshot, id)
         if version.state is VersionState.UPLOADING:
@@ -178,6 +195,8 @@ class FilesApi:
     async def _file(self, question: Question, raw: bytes, admin: bool) -> Answer:
         query = Query(question, "domain")
         path = Path(self._domain(question, query, admin), parse_name(raw))
+        reads = question.method in ("GET", "HEAD")
+        self._guard.demand(question.caller, "read" if reads else "write", path)
         match question.method:
             case "GET" | "HEAD":
                 return self._shown(path, await self._files.read(path))
@@ -196,6 +215,7 @@ class FilesApi:
         if delimiter not in ("", "/"):
             raise BadField("the delimiter is / or nothing", field="delimiter")
         domain = self._domain(question, query, admin)
+        self._guard.demand(question.caller, "list", Path(domain, query.text("prefix")))
         limit = query.number("limit", PAGE, PAGE_MAX) or PAGE
         page: Page = await list_files(
             lambda after, n: self._ledger.store.page(domain, query.text("prefix"), after, n),

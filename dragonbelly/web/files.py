@@ -24,11 +24,19 @@ from dragonbelly.ledger import Ledger
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, Version, VersionState
 from dragonbelly.replication.verify import Verifier
+from dragonbelly.signing import steady
 from dragonbelly.web import announced
+from dragonbelly.web.guard import Guard
 from dragonbelly.web.message import Answer, Question
 from dragonbelly.web.paths import host_name, parse_name
 
 ALLOW = "GET, HEAD, PUT, DELETE"
+
+
+def _private(cache_control: str) -> str:
+    """For answers that are one reader's (RFC 9111 section 5.2.2.7)."""
+    others = [part for part in cache_control.split(",") if part.strip().lower() not in ("public", "private")]
+    return ",".join(["private", *others]) if others != ["no-store"] else "no-store"
 
 
 class Domains:
@@ -92,6 +100,7 @@ class Files:
         ledger: Ledger,
         verifier: Verifier,
         domains: Domains,
+        guard: Guard,
         config: Config,
         random: Callable[[], float],
         metrics: Metrics,
@@ -99,7 +108,12 @@ class Files:
         self._ledger = ledger
         self._verifier = verifier
         self._domains = domains
-        self._cache_control = config.http.cache_control
+        self._guard = guard
+        self._links = {name: domain.link_expires for name, domain in config.domains.items() if domain.private}
+        cache = config.http.cache_control
+        self._cache_control = {
+            name: _private(cache) if name in self._links else cache for name in config.domains
+        }
         self._upload_redirect = config.http.upload_redirect
         self._random = random
         self._metrics = metrics
@@ -108,10 +122,13 @@ class Files:
         path = Path(self._domains.of(question), parse_name(question.target.path))
         match question.method:
             case "GET" | "HEAD":
+                self._guard.read(question, path)
                 return await self.get(path)
             case "PUT":
+                self._guard.write(question, path)
                 return await self.put(path, question)
             case "DELETE":
+                self._guard.demand(question.caller, "write", path)
                 await self._ledger.delete(path)
                 return Answer(204)
         raise MethodNotAllowed(f"{question.method} is not for files", allow=ALLOW)
@@ -173,8 +190,11 @@ class Files:
         return snapshot
 
     def url(self, path: Path, version: Version, replica: Replica) -> str:
-        """Where a client reads a replica."""
-        return self._ledger.cluster.backend(replica.backend).download_url(key_of(path, version, replica))
+        """Where a client reads a replica; of a private domain for a short while."""
+        lasts = self._links.get(path.domain)
+        expires = steady(self._ledger.seconds, lasts) if lasts is not None else None
+        backend = self._ledger.cluster.backend(replica.backend)
+        return backend.download_url(key_of(path, version, replica), expires)
 
     def shown_url(self, path: Path, version: Version, replica: Replica) -> str | None:
         """The same for those who only look; None when its backend left the configuration."""
@@ -187,7 +207,7 @@ class Files:
         headers = [
             ("Location", self.url(path, version, choice.best)),
             ("ETag", f'"{version.id}"'),
-            ("Cache-Control", self._cache_control),
+            ("Cache-Control", self._cache_control[path.domain]),
         ]
         if version.sha256 is not None:
             headers.append(("Repr-Digest", repr_digest(version.sha256)))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from dragonbelly.errors import ClientError
+from dragonbelly.web.callers import ANYBODY, Caller, Unauthorized
 from dragonbelly.web.paths import Target
 
 JSON = "application/json"
@@ -17,7 +18,8 @@ PROBLEM = "application/problem+json"
 class Question(msgspec.Struct, frozen=True):
     """
     A request.  ``headers`` are by lower-case name, several values joined with commas; ``announced`` is the
-    body's length (None: chunked); ``body`` is there where the handler asked for it.
+    body's length (None: chunked); ``body`` is there where the handler asked for it.  ``address`` is where the
+    connection comes from; ``caller``, who asks, is found out by the router.
     """
 
     method: str
@@ -26,6 +28,8 @@ class Question(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     announced: int | None = 0
     body: bytes = b""
+    address: str = ""
+    caller: Caller = ANYBODY
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -48,6 +52,8 @@ def problem(error: ClientError) -> Answer:
         headers.append(("Retry-After", str(error.retry_after)))
     if allow := error.extra.get("allow"):
         headers.append(("Allow", str(allow)))
+    if isinstance(error, Unauthorized):
+        headers.append(("WWW-Authenticate", error.challenge))
     extra = {name: value for name, value in error.extra.items() if value is not None}
     details = {
         "type": "about:blank",

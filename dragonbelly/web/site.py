@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web import http
@@ -22,6 +23,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
 from dragonbelly.web.api import BODY_MAX, PREFIX, FilesApi
+from dragonbelly.web.callers import Callers
 from dragonbelly.web.channel import Buffer, Intake, Refuse, Request, make_factory
 from dragonbelly.web.files import Files
 from dragonbelly.web.message import Answer, Question, problem
@@ -31,6 +33,7 @@ from dragonbelly.web.paths import split_target
 SHARING = Sharing(
     methods=("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"),
     headers=(
+        "authorization",
         "content-type",
         "if-match",
         "if-none-match",
@@ -49,7 +52,7 @@ _SERVER = f"dragonbelly/{__version__}".encode()
 class Router:
     """
     Where a question goes.  ``admin`` is None on the public listener.  Nothing but health and metrics is
-    answered before it is ``open``.  Pages of ``origins`` may ask with ``fetch``.
+    answered before it is ``open``.  ``callers`` tells who asks.  Pages of ``origins`` may ask with ``fetch``.
     """
 
     log = Logger()
@@ -59,6 +62,7 @@ class Router:
         self,
         files: Files,
         api: FilesApi,
+        callers: Callers,
         metrics: Metrics,
         admin: Admin | None = None,
         origins: Iterable[str] = (),
@@ -66,6 +70,7 @@ class Router:
         self.cors = Cors(map(parse_origin, origins), SHARING)
         self._files = files
         self._api = api
+        self._callers = callers
         self._admin = admin
         # Looking a counter up by its labels takes longer than counting.
         self._counter = lru_cache(maxsize=256)(metrics.requests.labels)
@@ -78,10 +83,11 @@ class Router:
                 answer = preflight
             elif not self.open and question.target.path not in (b"/-/health", b"/-/metrics"):
                 raise StateUnavailable("the service is starting")
-            elif kind == "file":
-                answer = await self._files.answer(question)
             else:
-                answer = await self._reserved(question)
+                # Who only asks whether we are well may be anybody.
+                if question.target.path != b"/-/health":
+                    question = self._with_caller(question)
+                answer = await (self._files.answer if kind == "file" else self._reserved)(question)
         except ClientError as error:
             answer = problem(error)
             if error.status >= 500 and error.retry_after is None:
@@ -98,6 +104,11 @@ class Router:
             answer = problem(_Internal("the request could not be answered; the log says why"))
         self._count(kind, question.method, answer)
         return answer
+
+    def _with_caller(self, question: Question) -> Question:
+        host = question.target.host if question.target.host is not None else question.host
+        caller = self._callers.of(question.method, host, question.headers, question.address)
+        return msgspec.structs.replace(question, caller=caller)
 
     def _preflight(self, question: Question) -> Answer | None:
         """The answer to a browser that asks whether it may; None when that is not the question."""
@@ -198,6 +209,7 @@ class SiteRequest(Request):
             headers=self.all_headers(),
             announced=self.announced,
             body=self.body,
+            address=getattr(self.getClientAddress(), "host", ""),
         )
 
     def _send(self, answer: Answer) -> None:

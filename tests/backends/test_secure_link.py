@@ -1,7 +1,4 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
-from dragonbelly.backends.secure_link import signed, steady_expiry
+from dragonbelly.backends.secure_link import signed
 
 
 def test_as_nginx_documents_it() -> None:
@@ -22,13 +19,3 @@ def test_everything_counts() -> None:
         for expires in (1, 12)
     }
     assert len(links) == 2 * 3 * 3 * 2
-
-
-@given(st.floats(1e9, 4e9), st.floats(0.001, 1e7))
-def test_expiry(now: float, least: float) -> None:
-    expiry = steady_expiry(now, least)
-    assert now + least <= expiry <= now + least * 1.25 + 1
-
-
-def test_expiry_is_steady() -> None:
-    assert len({steady_expiry(1_700_000_000 + second, 3600) for second in range(900)}) <= 2

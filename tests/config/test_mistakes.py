@@ -11,7 +11,10 @@ from tests.config.kinds import SMALL, loads
 
 MEDIA = SMALL + '[domain.media]\nhosts = ["*"]\n'
 OPTIONS = "depth, expires, host, internal_url, kind, link-key, secret, tags, url, weight, zone"
-SECTIONS = "audit, backend, delete, domain, health, http, policy, replication, state, upload"
+TOKEN = "[[token]]\nname = 'shop'\nsha256 = '" + "0123" * 16 + "'\nscopes = ['read']\n"
+SECTIONS = (
+    "audit, backend, delete, domain, health, http, policy, replication, signing_key, state, token, upload"
+)
 
 
 def mistake(text):
@@ -41,6 +44,18 @@ def mistake(text):
         (MEDIA + "[domain.'']\nhosts = ['a']", "domain.\"\": found \"\", expected a name of small letters, digits, '.', '_' and '-', 100 at most"),
         (SMALL + "host = 'a b'", "backend.store1.host: found \"a b\", expected a name of letters, digits, '.', '_' and '-', 100 at most"),
         (SMALL.replace("store1]", "'sto/re']"), "backend.\"sto/re\": found \"sto/re\", expected a name of letters, digits, '.', '_' and '-', 100 at most"),
+        # who may do what
+        (MEDIA + "anonymous = ['admin']", "domain.media.anonymous[0]: found \"admin\", expected \"read\", \"list\" or \"write\""),
+        (MEDIA + "anonymous = ['read', 'write']", "domain.media.anonymous: found [\"read\", \"write\"], expected no write, for others than this machine reach tcp:8080; if everybody there may write, say allow_anonymous_write = true"),
+        (SMALL + "[http]\nadmin = ['tcp:8081']", "http.admin: found [\"tcp:8081\"], expected loopback only, or a [[token]] with the scope admin: others than this machine reach tcp:8081"),
+        (SMALL + TOKEN.replace("'shop'", "'a b'"), "token[0].name: found \"a b\", expected a name of letters, digits, '.', '_' and '-', 100 at most"),
+        (SMALL + TOKEN + TOKEN, "token[1].name: found \"shop\", expected a name that no other token has"),
+        (SMALL + TOKEN.replace("0123", ""), "token[0].sha256: found no SHA-256, expected 64 hexadecimal digits (dragonbelly token new makes both)"),
+        (SMALL + TOKEN.replace("['read']", "[]"), "token[0].scopes: found [], expected one of read, list, write, admin, at least"),
+        (SMALL + TOKEN + "domains = ['medai']", "token[0].domains[0]: found \"medai\", expected one of *, default"),
+        (SMALL + TOKEN + "prefixes = ['/a']", "token[0].prefixes[0]: found \"/a\", expected the beginning of a path such as \"photos/\", without a leading slash"),
+        (SMALL + "[[signing_key]]\nid = 'k'\nsecret = 'short'", "signing_key[0].secret: found 5 bytes, expected 32 or more"),
+        (SMALL + "[[signing_key]]\nid = 'k'\nsecret = {file = '/nowhere/k'}", "signing_key[0].secret: found a table, expected a secret, but cannot read the secret file /nowhere/k: No such file or directory"),
         # types and ranges
         (SMALL + "weight = '2'", 'backend.store1.weight: found "2", expected a number, more than 0, at most 1000000'),
         (SMALL + "weight = 0", "backend.store1.weight: found 0, expected a number, more than 0, at most 1000000"),

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.servers
 EXTRA = """
 [domain.media]
 hosts = ["*"]
+anonymous = ["read", "list", "write"]
 rules = [
     { match = "thumbs/**", policy = "cheap" },
     { type = "video/*", larger = "10B", policy = "large" },

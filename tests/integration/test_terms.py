@@ -23,9 +23,11 @@ copies = 3
 copies = 1
 [domain.media]
 hosts = ["media.example.com", "127.0.0.1"]
+anonymous = ["read", "list", "write"]
 rules = [{ type = "video/*", policy = "large" }, { match = "thumbs/**", policy = "cheap" }]
 [domain.other]
 hosts = ["other.example.com"]
+anonymous = ["read", "list", "write"]
 """
 
 

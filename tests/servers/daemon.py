@@ -36,6 +36,9 @@ def configuration(
         "delete": 'grace = "1s"',
         "health": 'every = "500ms"\ntimeout = "450ms"',
     }
+    if "[domain." not in extra:
+        sections["domain.default"] = 'hosts = ["*"]\nanonymous = ["read", "list", "write"]'
+
     text = "".join(f"[{name}]\n{lines}\n" for name, lines in sections.items() if f"[{name}]" not in extra)
     for name, store in stores.items():
         if f"[backend.{name}]" not in extra:

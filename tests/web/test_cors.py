@@ -48,8 +48,9 @@ def test_a_preflight(shared: World, target: str) -> None:
         "access-control-expose-headers": EXPOSED,
         "vary": "Origin",
         "access-control-allow-methods": "GET, HEAD, PUT, POST, PATCH, DELETE",
-        "access-control-allow-headers": "content-type, if-match, if-none-match, repr-digest, content-digest, "
-        "content-md5, dragonbelly-copies, dragonbelly-expires, dragonbelly-policy, dragonbelly-attr-title",
+        "access-control-allow-headers": "authorization, content-type, if-match, if-none-match, repr-digest, "
+        "content-digest, content-md5, dragonbelly-copies, dragonbelly-expires, dragonbelly-policy, "
+        "dragonbelly-attr-title",
         "access-control-max-age": "7200",
     }
 

@@ -27,6 +27,8 @@ MakeWorld = Callable[..., World]
 CONFIG = """
 [domain.media]
 hosts = ["media.example.com"]
+anonymous = ["read", "list", "write"]
+allow_anonymous_write = true
 policy = "plain"
 rules = [
     { match = "thumbs/**", policy = "cheap" },
@@ -34,6 +36,8 @@ rules = [
 ]
 [domain.other]
 hosts = ["*"]
+anonymous = ["read", "list", "write"]
+allow_anonymous_write = true
 [policy.plain]
 [policy.cheap]
 copies = 1

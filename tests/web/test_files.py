@@ -24,8 +24,12 @@ MakeWorld = Callable[..., World]
 TWO_DOMAINS = """
 [domain.media]
 hosts = ["media.example.com", "Static.Example.com.", "[::1]"]
+anonymous = ["read", "list", "write"]
+allow_anonymous_write = true
 [domain.rest]
 hosts = ["*"]
+anonymous = ["read", "list", "write"]
+allow_anonymous_write = true
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dragonbelly.model import ReplicaState
 from tests.web.test_uploads_api import is_problem
-from tests.web.world import World
+from tests.web.world import EVERYBODY, World
 
 MakeWorld = Callable[..., World]
 
@@ -242,7 +242,10 @@ class TestDelete:
 
 
 class TestDomains:
-    SETTINGS = '[domain.media]\nhosts = ["media.example.com"]\n[domain.rest]\nhosts = ["*"]\n'
+    SETTINGS = "".join(
+        f'[domain.{name}]\nhosts = ["{host}"]\n{EVERYBODY}\n'
+        for name, host in (("media", "media.example.com"), ("rest", "*"))
+    )
 
     def test_the_admin_listener_takes_any(self, make_world: MakeWorld) -> None:
         world = make_world(self.SETTINGS)

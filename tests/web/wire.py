@@ -181,7 +181,7 @@ def request(
     The bytes of a request, with a ``Host`` and, where a body may be, its ``Content-Length``, unless ``headers``
     say something else; a header whose value is empty is left out.
     """
-    given = {"Host": "files.example.com"}
+    given = {"Host": "localhost"}
     if body or method in ("PUT", "POST", "PATCH"):
         given["Content-Length"] = str(len(body))
     given |= headers or {}

@@ -31,6 +31,10 @@ every = "1h"
 """
 
 
+#: For a domain: no tokens needed.
+EVERYBODY = 'anonymous = ["read", "list", "write"]\nallow_anonymous_write = true'
+
+
 class Storage(MemoryBackend):
     """``asked`` are the keys of ``stat``; while ``slow``, its answers wait in ``waiting`` for ``answer``."""
 
@@ -130,6 +134,8 @@ class World:
         self.clock.rightNow = NOW
         names = [f"s{n}" for n in range(1, stores + 1)]
         backends = "".join(f'[backend.{name}]\nkind = "memory"\n{options}\n' for name in names)
+        if "[domain." not in settings:
+            backends += f'[domain.default]\nhosts = ["*"]\n{EVERYBODY}\n'
         self.config = loads(STILL + settings + "\n" + backends, backends={"memory": StorageFactory()})
         self.store = Store(self.clock)
         self.metrics = Metrics()

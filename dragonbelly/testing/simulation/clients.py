@@ -53,7 +53,7 @@ class Client:
         process = world.random.choice(world.processes)
         data = b"" if body is None else msgspec.json.encode(body)
         question = Question(
-            method, split_target(target.encode()), b"media.test", headers or {}, size or len(data), data
+            method, split_target(target.encode()), b"localhost", headers or {}, size or len(data), data
         )
         answer = await process.ask(question)
         if world.trace is not None:

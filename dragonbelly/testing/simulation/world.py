@@ -60,6 +60,8 @@ PATHS = tuple(Path("media", name) for name in ("a.txt", "b.jpg", "d/c.bin", "d/d
 _CONFIG = """
 [domain.media]
 hosts = ["*"]
+anonymous = ["read", "list", "write"]
+allow_anonymous_write = true
 policy = "{policy}"
 
 [policy.one]
@@ -358,7 +360,7 @@ class World:
         body = msgspec.json.encode({"state": state.name.lower()})
         target = split_target(f"{PREFIX}backends/{backend}".encode())
         process = self.random.choice(self.processes)
-        answer = await process.ask(Question("PATCH", target, b"admin.test", {}, len(body), body))
+        answer = await process.ask(Question("PATCH", target, b"localhost", {}, len(body), body))
         self.note(f"{backend} is to be {state.name}: {answer.status if answer else 'no answer'}")
         return answer is not None and answer.status == 200
 

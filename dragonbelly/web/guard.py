@@ -1,0 +1,118 @@
+"""Who may do what: rights of everybody, of tokens, and of signed URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from dragonbelly.config.values import Config
+from dragonbelly.errors import TooLarge
+from dragonbelly.interfaces import IClock
+from dragonbelly.model import Path
+from dragonbelly.signing import BadSignature, Permission, check
+from dragonbelly.web.callers import Caller, Forbidden, Scope, Unauthorized
+from dragonbelly.web.message import Question
+
+#: Bytes of a query that may be a signature's.
+QUERY_MAX = 4096
+
+
+class Guard:
+    """One for all listeners; each method returns, or raises what the client is told."""
+
+    def __init__(self, config: Config, clock: IClock) -> None:
+        self._domains = config.domains
+        self._keys = config.signing_keys
+        self._clock = clock
+
+    def demand(self, caller: Caller, scope: Scope, path: Path) -> None:
+        """
+        ``path`` may be a prefix, for ``list``.
+
+        :raises Unauthorized: it takes a token.
+        :raises Forbidden: the token is not good for this.
+        """
+        if not self._may(caller, scope, path):
+            raise self._refusal(caller, scope, path)
+
+    def demand_admin(self, caller: Caller) -> None:
+        """:raises Unauthorized, Forbidden: not an operator."""
+        if caller.is_admin:
+            return
+        if caller.token is None:
+            raise Unauthorized("this takes a token with the scope admin", scope="admin")
+        raise Forbidden(f"the token {caller.token.name} lacks the scope admin", scope="admin")
+
+    def read(self, question: Question, path: Path) -> None:
+        """GET and HEAD of a file.  :raises Unauthorized, Forbidden: see ``demand``."""
+        if "read" in self._domains[path.domain].anonymous:
+            return
+        if not self._may(question.caller, "read", path) and self._permission(question, path) is None:
+            raise self._refusal(question.caller, "read", path)
+
+    def write(self, question: Question, path: Path) -> None:
+        """
+        PUT of a file.
+
+        :raises Unauthorized, Forbidden: see ``demand``.
+        :raises TooLarge: it is more than the URL was signed for.
+        """
+        if self._may(question.caller, "write", path):
+            return
+        permission = self._permission(question, path)
+        if permission is None:
+            raise self._refusal(question.caller, "write", path)
+        most, size = permission.max_size, question.announced
+        if most is not None and size is not None and size > most:
+            raise TooLarge(f"{size} bytes announced, and the URL is signed for {most} at most", maximum=most)
+        content_type = permission.content_type
+        if content_type is not None and question.headers.get("content-type") != content_type:
+            raise Forbidden(f"the URL is signed for the Content-Type {content_type}")
+
+    def _may(self, caller: Caller, scope: Scope, path: Path) -> bool:
+        if caller.is_admin or scope in self._domains[path.domain].anonymous:
+            return True
+        token = caller.token
+        return (
+            token is not None
+            and scope in token.scopes
+            and ("*" in token.domains or path.domain in token.domains)
+            and path.name.startswith(token.prefixes)
+        )
+
+    def _refusal(self, caller: Caller, scope: Scope, path: Path) -> Unauthorized | Forbidden:
+        if caller.token is None:
+            return Unauthorized(f"this takes a token with the scope {scope}", scope=scope)
+        token = caller.token
+        if scope not in token.scopes:
+            return Forbidden(f"the token {token.name} lacks the scope {scope}", scope=scope)
+        if not ("*" in token.domains or path.domain in token.domains):
+            return Forbidden(f"the token {token.name} is not for the domain {path.domain}", scope=scope)
+        allowed = ", ".join(token.prefixes)
+        return Forbidden(f"the token {token.name} is for paths that begin with {allowed}", scope=scope)
+
+    def _permission(self, question: Question, path: Path) -> Permission | None:
+        """What the URL is signed for; None if it is not signed.  :raises Forbidden: not for this."""
+        query = question.target.query
+        if not query or b"signature=" not in query:
+            return None
+        try:
+            return check(
+                self._keys, question.method, path.domain, path.name, _parameters(query), self._clock.seconds()
+            )
+        except BadSignature as error:
+            raise Forbidden(str(error)) from None
+
+
+def _parameters(query: bytes) -> Mapping[str, str]:
+    """:raises BadSignature: a parameter is there twice, or cannot be read."""
+    if len(query) > QUERY_MAX:
+        raise BadSignature("the query is too long")
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
+    except (UnicodeDecodeError, ValueError):
+        raise BadSignature("the query cannot be understood") from None
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs):
+        raise BadSignature("a parameter is there twice")
+    return parameters
