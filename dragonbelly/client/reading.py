@@ -171,8 +171,8 @@ class Reading:
                 told = "; ".join(f"{server}: {what}" for server, what in self._failed)
                 raise DownloadFailed(f"{self.file.path}: no storage server gives it: {told or 'none has it'}")
             # Links run out, and copies move: once more, if it is still the same file.
-            self._renewed = True
             await self._renew()
+            self._renewed = True  # not before: who could not ask has not asked
 
     async def _renew(self) -> None:
         try:

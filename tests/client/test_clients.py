@@ -257,6 +257,30 @@ def test_a_storage_server_that_is_gone_is_left_for_another(site: Site, client: K
         )
 
 
+def test_reading_goes_on_when_all_were_away_and_are_back(site: Site, kind: type[Kind], name: str) -> None:
+    with Meddler(site.daemon.url, lambda method, path: None) as meddler:
+        client = kind(meddler.url, retries=0)  # type: ignore[call-arg]
+        put = client.call("put", f"{name}/a", BIG, copies=2, wait_copies=2)
+        stores = [site.stores[replica.backend] for replica in put.replicas]
+        file = client.call("open", f"{name}/a")
+        for store in stores:
+            store.stop()
+        meddler.rule = lambda method, path: "lose request"
+        try:
+            with pytest.raises(errors.Unavailable):
+                client.on(file, "read", 1000)
+        finally:
+            for store in stores:
+                store.start()
+            site.eventually(
+                "they are back", lambda: all(b["observed"] == "up" for b in site.daemon.status()["backends"])
+            )
+        meddler.rule = lambda method, path: None
+        assert client.on(file, "read", 1000) == BIG[:1000]
+        client.on(file, "close")
+        client.close()
+
+
 def test_a_copy_with_wrong_bytes_is_not_taken(site: Site, client: Kind, name: str, tmp_path: Path) -> None:
     put = client.call("put", f"{name}/a", DATA, copies=2, wait_copies=2)
     for replica in put.replicas[:1]:
