@@ -215,11 +215,12 @@ class FilesApi:
         if delimiter not in ("", "/"):
             raise BadField("the delimiter is / or nothing", field="delimiter")
         domain = self._domain(question, query, admin)
-        self._guard.demand(question.caller, "list", Path(domain, query.text("prefix")))
+        prefix = query.text("prefix").removeprefix("/")
+        self._guard.demand(question.caller, "list", Path(domain, prefix))
         limit = query.number("limit", PAGE, PAGE_MAX) or PAGE
         page: Page = await list_files(
-            lambda after, n: self._ledger.store.page(domain, query.text("prefix"), after, n),
-            query.text("prefix"),
+            lambda after, n: self._ledger.store.page(domain, prefix, after, n),
+            prefix,
             delimiter,
             query.text("after"),
             limit,

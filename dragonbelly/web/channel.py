@@ -30,6 +30,9 @@ SMALL_BODY = 64 * 1024
 LINGER = 30.0
 LINGER_IDLE = 3.0
 
+#: First byte of a TLS handshake (RFC 8446 section 5.1); no request begins with it.
+TLS = b"\x16"
+
 
 class Sink(Protocol):
     """Where a streamed body goes."""
@@ -133,6 +136,10 @@ class Channel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         if not self._reading and not self._handlingRequest and self._intake is None:
+            if data.startswith(TLS):
+                # Both would wait for the other: it for a handshake, this for the end of a line.
+                self._respondToBadRequestAndDisconnect()
+                return
             self._reading = True
             self._deadline = self.callLater(self.headerTime, self._tooSlow)
         super().dataReceived(data)

@@ -359,6 +359,12 @@ def drip(talk: Talk, data: bytes) -> int:
 
 
 class TestTime:
+    def test_who_speaks_tls_is_told_at_once(self, talk: Talk) -> None:
+        talk.feed(b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + bytes(194))
+        assert talk.wire.value().startswith(b"HTTP/1.1 400 ")
+        assert talk.wire.disconnecting
+        assert talk.timers == []
+
     def test_headers_that_drip_are_cut_off(self, talk: Talk) -> None:
         assert drip(talk, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == Channel.headerTime
         assert talk.wire.aborted

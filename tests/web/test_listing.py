@@ -179,6 +179,13 @@ class TestByHttp:
         assert [file["path"] for file in said["files"]] == ["a", "a b+c&d", "docs.zip"]
         assert said["prefixes"] == ["docs/", "z/", "é/"]
 
+    def test_a_slash_before_a_prefix_is_none_of_it_as_with_paths(self, world: World) -> None:
+        fill(world, *self.NAMES)
+        for delimiter in ("", "/"):
+            assert ask(world, prefix="/docs/", delimiter=delimiter) == ask(
+                world, prefix="docs/", delimiter=delimiter
+            )
+
     @pytest.mark.parametrize("delimiter", ["", "/"])
     @pytest.mark.parametrize("limit", [1, 2, 3, 100])
     def test_page_by_page(self, world: World, delimiter: str, limit: int) -> None:
