@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from os import PathLike
 from pathlib import Path
@@ -48,6 +50,7 @@ async def to_file(
     call = core.wire.call
     target = Path(to)
     file = await core.stat(path)
+    await call(_check_place, target)
     # Beside it, so that it can be moved there; of this version, so that no other goes on with it.
     part = target.with_name(f".{target.name[:180]}.{file.version}.part")
     avoid: frozenset[str] = frozenset()
@@ -73,6 +76,18 @@ async def to_file(
             await call(part.unlink, True)
         raise
     return file
+
+
+def _check_place(target: Path) -> None:
+    """:raises OSError: what is there is no file; a device would be gone when another takes its place."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "only a file can be replaced, and this is a device or a pipe", str(target))
 
 
 async def _fill(core: Core, reading: Reading, out: IO[bytes], progress: Progress | None) -> None:

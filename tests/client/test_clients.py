@@ -313,6 +313,24 @@ def test_a_download_replaces_what_was_there_at_once(client: Kind, name: str, tmp
     assert [each.name for each in tmp_path.iterdir()] == ["target"]
 
 
+def test_a_download_takes_the_place_of_files_only(client: Kind, name: str, tmp_path: Path) -> None:
+    client.call("put", f"{name}/a", DATA)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="this is a device or a pipe") as caught:
+        client.call("download", f"{name}/a", pipe)
+    assert caught.value.filename == str(pipe)
+    assert pipe.is_fifo()
+
+    def told(got: int, size: int | None) -> None:
+        raise AssertionError("nothing of it is to be fetched")
+
+    for directory in (tmp_path, str(tmp_path), f"{tmp_path}/", "."):
+        with pytest.raises(IsADirectoryError) as caught:
+            client.call("download", f"{name}/a", directory, progress=told)
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_a_download_that_fails_leaves_nothing(site: Site, kind: type[Kind], name: str, tmp_path: Path) -> None:
     client = kind(site.daemon.url)  # type: ignore[call-arg]
     client.call("put", f"{name}/a", BIG)
