@@ -33,6 +33,9 @@ PAGE = 1000
 #: Seconds before the first retry; each later one waits twice as long, within the second.
 PAUSE, PAUSE_MAX = 0.2, 5.0
 
+#: A time as it is to be given.
+EXAMPLE = "datetime.now(UTC) + timedelta(days=1)"
+
 #: Seconds that one ``complete`` may wait for copies: shorter than proxies wait for an answer.
 WAIT = 20.0
 
@@ -197,7 +200,7 @@ class Core:
         :raises Unavailable: no answer; the file may be there or not.
         """
         asked: dict[str, Any] = {
-            "path": path,
+            "path": _name(path),
             "content_type": content_type,
             "attributes": dict(attributes) if attributes else None,
             "copies": copies,
@@ -308,7 +311,7 @@ class Core:
                     raise NotYet(f"{path} has not been seen on a storage server yet: {said.get('detail')}")
                 held = said.get("copies", {}).get("held")
                 raise NotYet(
-                    f"{path} is there, and has {held} of {copies} copies yet", status=202, problem=said
+                    f"{path} is there, with {held} of {copies} copies so far", status=202, problem=said
                 )
 
     async def abort(self, path: str, upload: str) -> None:
@@ -417,6 +420,8 @@ def base_url(url: str) -> str:
         or parts.fragment
     ):
         raise ValueError(f"{url!r} is no address of a server: something like http://media.example.com is")
+    if f"{parts.path}/".startswith("/-/"):
+        raise ValueError(f"{url!r} is no address of a server: {parts.scheme}://{parts.netloc} is")
     return url.rstrip("/")
 
 
@@ -426,9 +431,20 @@ def check_token(token: str) -> None:
         raise ValueError("a token is made of printable ASCII characters")
 
 
+def _name(path: str) -> str:
+    """The server says what is wrong with a path; what JSON would make another of never reaches it."""
+    if not isinstance(path, str):
+        raise TypeError(f"a path in Dragonbelly is a str, not {type(path).__name__}: {path!r}")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise of_answer(400, {"detail": "the path is not valid Unicode", "field": "path"}) from None
+    return path
+
+
 def _quoted(path: str) -> str:
-    # The server says what is wrong with a path; "." and ".." would never reach it.
-    name = path.removeprefix("/")
+    # "." and ".." would never reach the server.
+    name = _name(path).removeprefix("/")
     if any(segment in (".", "..") for segment in name.split("/")):
         raise of_answer(400, {"detail": "the path has a . or .. segment", "field": "path"})
     return quote(name, safe="/")
@@ -437,8 +453,10 @@ def _quoted(path: str) -> str:
 def _moment(at: datetime | None) -> str | None:
     if at is None:
         return None
+    if not isinstance(at, datetime):
+        raise TypeError(f"a time is a datetime, not {type(at).__name__}: {EXAMPLE}, for one")
     if at.tzinfo is None:
-        raise ValueError("a time needs a time zone: datetime.now(UTC) + timedelta(days=1), for one")
+        raise ValueError(f"a time needs a time zone: {EXAMPLE}, for one")
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -21,7 +21,21 @@ _NEVER_SENT = (
 
 
 def no_answer(error: Exception) -> NoAnswer:
-    return NoAnswer(str(error) or type(error).__name__, sent=not isinstance(error, _NEVER_SENT))
+    said = _origin(error) if isinstance(error, httpx.ConnectError) else error
+    return NoAnswer(str(said) or type(said).__name__, sent=not isinstance(error, _NEVER_SENT))
+
+
+def _origin(error: BaseException) -> BaseException:
+    """With asyncio its own words are "All connection attempts failed"; this is why they did."""
+    origin: BaseException | None = error
+    while origin is not None and not isinstance(origin, OSError):
+        origin = origin.__cause__ or origin.__context__
+    if origin is None:
+        return error
+    tried = origin.__cause__
+    if isinstance(tried, BaseExceptionGroup):  # one for each address
+        tried = tried.exceptions[0]
+    return tried if isinstance(tried, OSError) else origin
 
 
 def stream_headers(request: Request, length: int | None) -> dict[str, str]:

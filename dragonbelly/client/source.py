@@ -72,6 +72,8 @@ class Source:
         # One is held back: the last goes out when it is known to be the last, and that all is right.
         held = b""
         async for chunk in self._pieces(wire):
+            if isinstance(chunk, str):
+                raise TypeError("this is text: open the file with mode 'rb', or encode each piece")
             digest.update(chunk)
             read += len(chunk)
             if self.size is not None and read > self.size:
@@ -107,8 +109,6 @@ class Source:
             if self.rewindable:
                 await wire.call(content.seek, self._start)
             while chunk := await wire.call(content.read, CHUNK):
-                if isinstance(chunk, str):
-                    raise TypeError("the file was opened as text: open it with mode 'rb'")
                 yield chunk
         else:
             pieces = iter(content)
