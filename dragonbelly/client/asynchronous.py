@@ -104,16 +104,18 @@ class AsyncReader(Seekable):
 
 class AsyncClient(Core):
     """
-    ``url`` is a daemon's listener; its host says which domain.  The other options are those of ``Core``;
-    ``http`` is an httpx client to use, for proxies or certificates.  ``async with`` or ``close`` ends its
-    connections.
+    ``url`` is a daemon's listener; its host says which domain.  ``domain`` names it instead, which admin
+    listeners allow.  ``token`` is sent as ``Authorization: Bearer``.  ``timeout``: seconds without progress
+    after which a server has failed (30); ``retries``: how often what is safe is tried again when there was no
+    answer (4).  ``http`` is an httpx client to use, for proxies or certificates.  For one event loop;
+    ``async with`` or ``close`` ends its connections.
     """
 
     def __init__(self, url: str, *, http: httpx.AsyncClient | None = None, **options: Unpack[Options]) -> None:
         super().__init__(AsyncioWire(http), url, **options)
 
     async def open(self, path: str) -> AsyncReader:
-        """:raises NotFound:"""
+        """``async with await client.open(path) as file``: to be read from any place on.  :raises NotFound:"""
         return AsyncReader(await self.reading(path))
 
     async def close(self) -> None:

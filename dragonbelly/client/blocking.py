@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx
 
@@ -150,9 +150,11 @@ def _blocking(
 
 class Client:
     """
-    ``url`` is a daemon's listener; its host says which domain.  The other options are those of ``Core``;
-    ``http`` is an httpx client to use, for proxies or certificates.  May be used by several threads; ``with``
-    or ``close`` ends its connections.
+    ``url`` is a daemon's listener; its host says which domain.  ``domain`` names it instead, which admin
+    listeners allow.  ``token`` is sent as ``Authorization: Bearer``.  ``timeout``: seconds without progress
+    after which a server has failed (30); ``retries``: how often what is safe is tried again when there was no
+    answer (4).  ``http`` is an httpx client to use, for proxies or certificates.  May be used by several
+    threads; ``with`` or ``close`` ends its connections.
     """
 
     def __init__(self, url: str, *, http: httpx.Client | None = None, **options: Unpack[Options]) -> None:
@@ -174,8 +176,15 @@ class Client:
         """A seekable binary file; its ``raw.file`` is what is known of it.  :raises NotFound:"""
         return io.BufferedReader(Reader(run(self.core.reading(path))), CHUNK)
 
+    @overload
+    def list(self, prefix: str = "", delimiter: Literal[""] = "") -> Iterator[Entry]: ...
+    @overload
+    def list(self, prefix: str = "", delimiter: str = "") -> Iterator[Entry | str]: ...
     def list(self, prefix: str = "", delimiter: str = "") -> Iterator[Entry | str]:
-        """``Core.list``."""
+        """
+        Files whose paths begin with ``prefix``, in order.  With the delimiter ``/`` only those whose rest has
+        no slash; what the others have in common up to it comes once, as a str that ends with it.
+        """
         return iterate(self.core.list(prefix, delimiter))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from os import PathLike
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, overload
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -20,7 +20,7 @@ from dragonbelly.client import download
 from dragonbelly.client.errors import Error, NotDragonbelly, NotYet, Unavailable, UploadFailed, of_answer
 from dragonbelly.client.model import UNSET, Begun, Entry, File, Page, Target
 from dragonbelly.client.reading import Reading
-from dragonbelly.client.source import Progress, Source
+from dragonbelly.client.source import Content, Progress, Source
 from dragonbelly.client.wire import Answer, NoAnswer, Request, Wire
 
 T = TypeVar("T")
@@ -80,6 +80,7 @@ class Core:
     # --- reading
 
     async def stat(self, path: str) -> File:
+        """All that is known of a file.  :raises NotFound:"""
         return self._file(await self._ask("GET", "files/" + _quoted(path)))
 
     async def reading(self, path: str) -> Reading:
@@ -122,6 +123,7 @@ class Core:
         return await download.to_file(self, path, to, resume, progress)
 
     async def page(self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = PAGE) -> Page:
+        """Up to ``limit`` of a listing; ``after`` is ``next`` of the page before."""
         query = {"prefix": prefix, "delimiter": delimiter, "after": after, "limit": str(limit)}
         answer = await self._ask("GET", "files", query={name: value for name, value in query.items() if value})
         return self._decode(answer, Page)
@@ -135,8 +137,15 @@ class Core:
                 return
             after = page.next
 
+    @overload
+    def list(self, prefix: str = "", delimiter: Literal[""] = "") -> AsyncIterator[Entry]: ...
+    @overload
+    def list(self, prefix: str = "", delimiter: str = "") -> AsyncIterator[Entry | str]: ...
     async def list(self, prefix: str = "", delimiter: str = "") -> AsyncIterator[Entry | str]:
-        """Files, and what they have in common up to the delimiter (as a str that ends with it), in order."""
+        """
+        Files whose paths begin with ``prefix``, in order.  With the delimiter ``/`` only those whose rest has
+        no slash; what the others have in common up to it comes once, as a str that ends with it.
+        """
         async for page in self.pages(prefix, delimiter):
             named: list[tuple[str, Entry | str]] = [(entry.path, entry) for entry in page.files]
             named += [(name, name) for name in page.prefixes]
@@ -154,7 +163,13 @@ class Core:
         policy: str | None = UNSET,
         expires: datetime | None = UNSET,
     ) -> File:
-        """Change what a file asks for.  None takes a value away: all attributes, or one of them."""
+        """
+        Change what a file asks for.  None takes a value away: all attributes, or one of them.  It is never sent
+        twice.
+
+        :raises NotFound, BadRequest, Denied:
+        :raises Unavailable: no answer; if ``sent``, it may have been done or not.
+        """
         change: dict[str, Any] = {
             "attributes": dict(attributes)
             if attributes is not UNSET and attributes is not None
@@ -167,12 +182,18 @@ class Core:
         return self._file(await self._ask("PATCH", "files/" + _quoted(path), body=body, again=False))
 
     async def delete(self, path: str) -> None:
+        """
+        Never sent twice.
+
+        :raises NotFound, Denied:
+        :raises Unavailable: no answer; if ``sent``, it may have been done or not.
+        """
         await self._ask("DELETE", "files/" + _quoted(path), again=False)
 
     async def put(
         self,
         path: str,
-        content: Any,
+        content: Content,
         *,
         content_type: str | None = None,
         attributes: Mapping[str, str] | None = None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from os import PathLike
+from typing import Any, Protocol, TypeAlias
 
 from dragonbelly.client.errors import Changed
 from dragonbelly.client.wire import Wire
@@ -16,8 +17,17 @@ CHUNK = 256 * 1024
 #: Told how many bytes have been sent, and how many there are (None: nobody knows).
 Progress = Callable[[int, "int | None"], None]
 
-#: What ``put`` takes: bytes, a binary file that is open, or bytes piece by piece.
-Content = "bytes | bytearray | memoryview | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
+
+class Readable(Protocol):
+    """A binary file that is open, or what reads like one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+#: What ``put`` takes: bytes, a file by its name or open, or bytes piece by piece.
+Content: TypeAlias = (
+    bytes | bytearray | memoryview | PathLike[str] | Readable | Iterable[bytes] | AsyncIterable[bytes]
+)
 
 
 class Source:

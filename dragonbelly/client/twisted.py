@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -285,8 +285,10 @@ class TwistedReader(Seekable):
 
 class TwistedClient:
     """
-    Every method gives a Deferred.  ``url`` is a daemon's listener; its host says which domain.  The other
-    options are those of ``Core``; ``reactor``: None is the global one.
+    Every method but ``list`` gives a Deferred.  ``url`` is a daemon's listener; its host says which domain.
+    ``domain`` names it instead, which admin listeners allow.  ``token`` is sent as ``Authorization: Bearer``.
+    ``timeout``: seconds without progress after which a server has failed (30); ``retries``: how often what is
+    safe is tried again when there was no answer (4).  ``reactor``: None is the global one.
     """
 
     def __init__(self, url: str, *, reactor: Any = None, **options: Unpack[Options]) -> None:
@@ -307,14 +309,22 @@ class TwistedClient:
         return self.core.url
 
     def open(self, path: str) -> Deferred[TwistedReader]:
-        """:raises NotFound:"""
+        """A file to be read from any place on.  :raises NotFound:"""
         return Deferred.fromCoroutine(self._open(path))
 
     async def _open(self, path: str) -> TwistedReader:
         return TwistedReader(await self.core.reading(path))
 
+    @overload
+    def list(self, prefix: str = "", delimiter: Literal[""] = "") -> AsyncIterator[Entry]: ...
+    @overload
+    def list(self, prefix: str = "", delimiter: str = "") -> AsyncIterator[Entry | str]: ...
     def list(self, prefix: str = "", delimiter: str = "") -> AsyncIterator[Entry | str]:
-        """``Core.list``, for ``async for`` in a coroutine that awaits Deferreds; ``page`` gives Deferreds."""
+        """
+        Files whose paths begin with ``prefix``, in order, for ``async for`` in a coroutine that awaits
+        Deferreds (``page`` gives Deferreds).  With the delimiter ``/`` only those whose rest has no slash; what
+        the others have in common up to it comes once, as a str that ends with it.
+        """
         return self.core.list(prefix, delimiter)
 
     def close(self) -> Deferred[None]:
