@@ -13,17 +13,15 @@ from typing import Any, Literal, NamedTuple
 import click
 
 from dragonbelly.cli.admin import Admin
-from dragonbelly.client import Client
+from dragonbelly.client import Client, environment
 from dragonbelly.client.core import base_url, check_token
+from dragonbelly.client.environment import VARIABLES
 from dragonbelly.errors import ConfigError
 
 #: The two listeners of a daemon: where each is unless something is said, and how it is named elsewhere.
 Listener = Literal["url", "admin"]
 DEFAULTS: dict[Listener, str] = {"url": "http://127.0.0.1:8080", "admin": "http://127.0.0.1:8081"}
-VARIABLES = {"url": "DRAGONBELLY_URL", "admin": "DRAGONBELLY_ADMIN_URL"}
 NAMES = {"url": "The daemon's listener", "admin": "The admin listener of a daemon"}
-
-KEYS = ("url", "admin", "token", "domain")
 
 
 class Server(NamedTuple):
@@ -50,11 +48,11 @@ def asks(listener: Listener) -> Callable[[Callable[..., Any]], Callable[..., Any
             help=f"{NAMES[listener]}; else ${VARIABLES[listener]}, `{listener}` in the file, or "
             f"{DEFAULTS[listener]}.",
         )
-        @click.option("--token", metavar="TOKEN", help="Else $DRAGONBELLY_TOKEN, or `token` in the file.")
+        @click.option("--token", metavar="TOKEN", help=f"Else ${VARIABLES['token']}, or `token` in the file.")
         @click.option(
             "--domain",
             metavar="NAME",
-            help="If the URL's host does not say it; else $DRAGONBELLY_DOMAIN, or `domain` in the file.",
+            help=f"If the URL's host does not say it; else ${VARIABLES['domain']}, or `domain` in the file.",
         )
         @click.option(
             "--config-file",
@@ -81,13 +79,13 @@ def asks(listener: Listener) -> Callable[[Callable[..., Any]], Callable[..., Any
 def find(listener: Listener, options: dict[str, str | None], config_file: str | None) -> Server:
     """:raises ConfigError: something has a mistake; says where."""
     kept, file = read(config_file)
+    outside = environment.said(os.environ)
     found: dict[str, tuple[str, str]] = {}
     for key in (listener, "token", "domain"):
-        variable = VARIABLES.get(key, f"DRAGONBELLY_{key.upper()}")
         option = "--url" if key == listener else f"--{key}"
         for value, where in (
             (options.get(key), option),
-            (os.environ.get(variable), f"${variable}"),
+            (outside.get(key), f"${VARIABLES[key]}"),
             (kept.get(key), f"{file}: {key}"),
         ):
             if value:
@@ -121,8 +119,8 @@ def read(name: str | None) -> tuple[dict[str, str], Path]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"dragonbelly: {file} is not TOML: {error}") from None
     for key, value in said.items():
-        if key not in KEYS:
-            raise ConfigError(f"dragonbelly: {file}: there is no key {key!r}, only {', '.join(KEYS)}")
+        if key not in VARIABLES:
+            raise ConfigError(f"dragonbelly: {file}: there is no key {key!r}, only {', '.join(VARIABLES)}")
         if not isinstance(value, str) or not value:
             raise ConfigError(f"dragonbelly: {file}: {key}: a text was expected, not {value!r}")
     if "token" in said and mode & (stat.S_IRGRP | stat.S_IROTH):

@@ -19,7 +19,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.core import get_compression
 from fsspec.utils import isfilelike, tokenize
 
-from dragonbelly.client import AsyncClient, AsyncReader, File
+from dragonbelly.client import AsyncClient, AsyncReader, File, environment
 from dragonbelly.client.core import Options
 from dragonbelly.client.errors import BadRequest, NotFound, PreconditionFailed
 from dragonbelly.client.reading import Reading
@@ -44,8 +44,9 @@ _FSSPEC = {"use_listings_cache", "listings_expiry_time", "max_paths"}
 class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no types
     """
     ``dragonbelly://path/in/the/domain``.  ``server`` is a daemon's listener, else the environment's
-    ``DRAGONBELLY_URL``; ``token``, else ``DRAGONBELLY_TOKEN``.  These, ``domain``, ``timeout`` and ``retries``
-    are those of the client (``dragonbelly.client.core.Core``).  ``batch_size``: how many files at a time.
+    ``DRAGONBELLY_URL``; ``token``, else ``DRAGONBELLY_TOKEN``; ``domain``, else ``DRAGONBELLY_DOMAIN``.  These,
+    ``timeout`` and ``retries`` are those of ``dragonbelly.client.AsyncClient``.  ``batch_size``: how many files
+    at a time.
 
     There are no directories, only names with slashes, as in object stores: one is there as long as something is
     below it, and need not be made.  A path may be a file and have others below it: then it is a file.  Nothing
@@ -71,21 +72,26 @@ class DragonbellyFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec ha
     ) -> None:
         unknown = options.keys() - Options.__annotations__.keys() - _FSSPEC
         if unknown:
-            raise TypeError(f"dragonbelly:// has no option {', '.join(sorted(unknown))}")
+            raise TypeError(
+                f"dragonbelly:// has no option {', '.join(sorted(unknown))}, only server, "
+                f"{', '.join(Options.__annotations__)} and batch_size"
+            )
         super().__init__(
             asynchronous=asynchronous,
             loop=loop,
             batch_size=batch_size,
             **{name: value for name, value in options.items() if name in _FSSPEC},
         )
-        server = server or os.environ.get("DRAGONBELLY_URL")
+        outside = environment.said(os.environ)
+        server = server or outside.get("url")
         if not server:
             raise ValueError(
                 "which Dragonbelly?  Say it with storage_options={'server': 'http://media.example.com'}, "
                 "or DRAGONBELLY_URL in the environment"
             )
         self._options: Options = {n: v for n, v in options.items() if n not in _FSSPEC}  # type: ignore[assignment]
-        self._options.setdefault("token", os.environ.get("DRAGONBELLY_TOKEN"))
+        self._options.setdefault("token", outside.get("token"))
+        self._options.setdefault("domain", outside.get("domain"))
         self._server = server
         AsyncClient(server, **self._options)  # whatever is wrong with these is said now
         #: Connections belong to the loop that made them.

@@ -61,12 +61,18 @@ def test_the_token(site: Site, name: str, monkeypatch: pytest.MonkeyPatch) -> No
         assert [h["Authorization"] for h in meddler.headers] == ["Bearer from-outside", "Bearer given"]
 
 
-def test_the_domain(site: Site, name: str) -> None:
+def test_the_domain(site: Site, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Client(site.daemon.url).put(f"{name}/a", DATA)
     domain = site.file(f"{name}/a")["domain"]
     assert DragonbellyFileSystem(site.daemon.admin, domain=domain).cat_file(f"{name}/a") == DATA
     with pytest.raises(errors.Error, match="domain"):
         DragonbellyFileSystem(site.daemon.admin, domain="elsewhere").ls(name)
+    monkeypatch.setenv("DRAGONBELLY_DOMAIN", domain)
+    outside = DragonbellyFileSystem(site.daemon.admin, skip_instance_cache=True)
+    assert outside.cat_file(f"{name}/a") == DATA
+    monkeypatch.setenv("DRAGONBELLY_DOMAIN", "elsewhere")
+    with pytest.raises(errors.Error, match="domain"):
+        DragonbellyFileSystem(site.daemon.admin, skip_instance_cache=True).ls(name)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,7 @@ def test_the_domain(site: Site, name: str) -> None:
     [
         ({"server": "media.example.com"}, "no address of a server"),
         ({"server": "http://h", "tokn": "x"}, "no option tokn"),
+        ({"url": "http://h"}, "no option url, only server, token, domain"),
         ({"server": "http://h", "token": "ä"}, "printable ASCII"),
     ],
 )
