@@ -81,9 +81,9 @@ class DragonbellyMiddleware:
         under = url.startswith("/") and not url.startswith("//") and url not in ("/", get_script_prefix())
         return self._made(url if under else None)
 
-    def _made(self, prefix: str | None) -> Redirects:
+    def _made(self, prefix: str | None, public: str | None = None) -> Redirects:
         try:
-            return Redirects(self._options.public, prefix=prefix)
+            return Redirects(public or self._options.public, prefix=prefix)
         except ConfigError as error:
             raise ImproperlyConfigured(f"DragonbellyMiddleware: {error}") from None
 
@@ -121,7 +121,10 @@ class DragonbellyMiddleware:
         if HEADER not in response.headers:
             return response
         assert request.method is not None
-        answer = self._redirects.for_response(request.method, response.status_code, [*response.items()])
+        redirects = self._redirects
+        if isinstance(response, RedirectTo) and response.public is not None:
+            redirects = self._made(None, response.public)
+        answer = redirects.for_response(request.method, response.status_code, [*response.items()])
         if answer is None:
             del response.headers[HEADER]
             return response
@@ -132,23 +135,32 @@ class DragonbellyMiddleware:
         return redirect
 
 
-def redirect_to(file: File[Any] | str) -> HttpResponse:
+class RedirectTo(HttpResponse):
+    """``public`` is the public URL of the domain that has the file; None: that of the default storage."""
+
+    def __init__(self, path: str, public: str | None = None) -> None:
+        super().__init__(headers={HEADER: header_value(path)})
+        self.public = public
+
+
+def redirect_to(file: File[Any] | str) -> RedirectTo:
     """
     What a view returns that says yes: the middleware makes it a redirect to the file.
 
-    ``file`` is that of a model, or the path of one in the Dragonbelly domain.
+    ``file`` is that of a model, in any ``DragonbellyStorage``, or the path of one in the domain of the default
+    storage.
 
     :raises ValueError: the model has no file, or it is in another storage.
     :raises BadPath: no file can have this path.
     """
     if isinstance(file, str):
-        return HttpResponse(headers={HEADER: header_value(file)})
+        return RedirectTo(file)
     storage = _ours(getattr(file, "storage", None))
     if storage is None:
         raise ValueError(f"{file!r} is not in a DragonbellyStorage")
     if not file.name:
         raise ValueError("there is no file to redirect to")
-    return HttpResponse(headers={HEADER: header_value(storage.path_of(file.name))})
+    return RedirectTo(storage.path_of(file.name), storage.options.public)
 
 
 def _ours(storage: Any) -> DragonbellyStorage | None:

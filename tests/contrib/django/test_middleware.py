@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,13 +13,13 @@ import requests
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.core.files.base import ContentFile
+from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.test import override_settings
 from django.test.client import RequestFactory
 
-from dragonbelly.contrib.django import DragonbellyMiddleware, redirect_to
+from dragonbelly.contrib.django import DragonbellyMiddleware, DragonbellyStorage, redirect_to
 from dragonbelly.errors import BadPath
 from tests.contrib.django.models import Picture
 from tests.contrib.django.urls import Watched
@@ -208,6 +209,17 @@ def test_the_public_url_is_where_it_leads(site: Site) -> None:
         STORAGES=dict(settings.STORAGES),
     ):
         assert answered("/media/a")["Location"] == "https://media.example.com/a"
+
+
+def test_a_file_of_another_storage_is_where_that_storage_is(site: Site) -> None:
+    other = DragonbellyStorage(public_url="https://private.example.com", location="kept")
+    paper = File(io.BytesIO(), "a b.txt")
+    paper.storage = other  # type: ignore[attr-defined]
+    middleware = DragonbellyMiddleware(lambda request: redirect_to(paper))
+    answer = middleware(RequestFactory().get("/paper"))
+    assert (answer.status_code, answer["Location"]) == (302, "https://private.example.com/kept/a%20b.txt")
+    answer = DragonbellyMiddleware(lambda request: redirect_to("a"))(RequestFactory().get("/paper"))
+    assert answer["Location"] == f"{site.daemon.url}/a"
 
 
 def test_a_default_storage_that_is_another() -> None:
