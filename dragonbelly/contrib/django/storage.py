@@ -16,6 +16,7 @@ from django.contrib.staticfiles.storage import ManifestFilesMixin
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import File
 from django.core.files.storage import Storage
+from django.core.signals import setting_changed
 from django.utils import timezone
 from django.utils.deconstruct import deconstructible
 
@@ -54,8 +55,22 @@ class DragonbellyStorage(Storage):
     """
 
     def __init__(self, **options: Any) -> None:
-        self.options = Options.of_settings(options)
+        self._given = options
+        self._options: Options | None = Options.of_settings(options)
         self._connection: tuple[int, Client] | None = None
+        setting_changed.connect(self._forget)
+
+    def _forget(self, *, setting: str, **_: Any) -> None:
+        # Tests override settings.  The new ones are read when they are needed: an error has no place in here.
+        if setting == "DRAGONBELLY":
+            self._options = self._connection = None
+
+    @property
+    def options(self) -> Options:
+        options = self._options
+        if options is None:
+            options = self._options = Options.of_settings(self._given)
+        return options
 
     @property
     def client(self) -> Client:

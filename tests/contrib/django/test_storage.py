@@ -418,6 +418,19 @@ def test_no_settings_at_all() -> None:
         DragonbellyStorage()
 
 
+def test_settings_that_a_test_overrides(site: Site) -> None:
+    storage, mine = DragonbellyStorage(location="x"), DragonbellyStorage(location="x", url=site.daemon.url)
+    before = storage.client
+    with override_settings(DRAGONBELLY={"url": "http://other.example.com", "copies": 3}):
+        assert storage.url("a") == "http://other.example.com/x/a"
+        assert storage.client is not before
+        assert mine.url("a") == f"{site.daemon.url}/x/a"
+        assert mine.options.copies == 3
+    with override_settings(DRAGONBELLY={}), pytest.raises(ImproperlyConfigured, match="DRAGONBELLY = "):
+        storage.exists("a")
+    assert not storage.exists("a")
+
+
 def test_a_token_is_not_shown(site: Site) -> None:
     storage = DragonbellyStorage(token="geheim")
     assert "geheim" not in repr(storage.options)
