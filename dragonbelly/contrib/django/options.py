@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -16,6 +16,38 @@ from dragonbelly.web.paths import check_name, quote_name
 
 #: What ``DRAGONBELLY`` may have beside the options of a storage; the middleware's.
 OF_THE_MIDDLEWARE = frozenset({"allow"})
+
+
+def _is_number(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return value is None or (
+        isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+    )
+
+
+#: What an option must be, in words and as a rule; addresses are looked at by themselves.
+_EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "domain": ("a string", _is_text),
+    "location": ("a directory such as 'media/'", lambda value: isinstance(value, str)),
+    "policy": ("a string", _is_text),
+    "copies": ("a number from 1 on", lambda value: value is None or _is_number(value, 1)),
+    "wait_copies": ("a number from 1 on", lambda value: _is_number(value, 1)),
+    "attributes": ("a dict of strings", _are_texts),
+    "allow_overwrite": ("True or False", lambda value: isinstance(value, bool)),
+    "timeout": ("seconds, more than none", _is_seconds),
+    "retries": ("a number from 0 on", lambda value: _is_number(value, 0)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +112,14 @@ class Options:
                 f"Dragonbelly's base_url: expected a URL with a slash at its end such as /media/, "
                 f"found {self.base_url!r}"
             )
-        if not isinstance(self.wait_copies, int) or self.wait_copies < 1:
+        for name, (expected, holds) in _EXPECTED.items():
+            value = getattr(self, name)
+            if not holds(value):
+                raise ImproperlyConfigured(f"Dragonbelly's {name}: expected {expected}, found {value!r}")
+        if self.copies is not None and self.wait_copies > self.copies:
             raise ImproperlyConfigured(
-                f"Dragonbelly's wait_copies: expected a number from 1 on, found {self.wait_copies!r}"
-            )
-        if not isinstance(self.location, str):
-            raise ImproperlyConfigured(
-                f"Dragonbelly's location: expected a directory such as 'media/', found {self.location!r}"
+                f"Dragonbelly's wait_copies: expected at most copies, which is {self.copies}; "
+                f"found {self.wait_copies}"
             )
         location = self.location.strip("/")
         if location:

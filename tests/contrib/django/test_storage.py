@@ -404,6 +404,17 @@ def test_settings(site: Site, name: str) -> None:
         ({"url": "http://me:geheim@a"}, "has a password"),
         ({"location": None}, "location: expected a directory"),
         ({"wait_copies": 0}, "wait_copies: expected a number from 1 on, found 0"),
+        ({"wait_copies": True}, "wait_copies: expected a number from 1 on, found True"),
+        ({"wait_copies": 3, "copies": 2}, "wait_copies: expected at most copies, which is 2; found 3"),
+        ({"copies": "3"}, "copies: expected a number from 1 on, found '3'"),
+        ({"copies": 0}, "copies: expected a number from 1 on, found 0"),
+        ({"timeout": "30"}, "timeout: expected seconds, more than none, found '30'"),
+        ({"timeout": 0}, "timeout: expected seconds, more than none, found 0"),
+        ({"retries": -1}, "retries: expected a number from 0 on, found -1"),
+        ({"policy": 7}, "policy: expected a string, found 7"),
+        ({"attributes": {"year": 2026}}, "attributes: expected a dict of strings, found {'year': 2026}"),
+        ({"attributes": "a=b"}, "attributes: expected a dict of strings, found 'a=b'"),
+        ({"allow_overwrite": "no"}, "allow_overwrite: expected True or False, found 'no'"),
     ],
 )
 def test_mistakes_in_settings(options: dict[str, Any], message: str) -> None:
