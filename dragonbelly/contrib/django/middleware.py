@@ -77,9 +77,7 @@ class DragonbellyMiddleware:
     def _redirects(self) -> Redirects:
         # Not before the first request: who mounts the application is not known earlier, and MEDIA_URL, once
         # read, stays what it is.
-        url = settings.MEDIA_URL
-        under = url.startswith("/") and not url.startswith("//") and url not in ("/", get_script_prefix())
-        return self._made(url if under else None)
+        return self._made(media_prefix())
 
     def _made(self, prefix: str | None, public: str | None = None) -> Redirects:
         try:
@@ -161,6 +159,13 @@ def redirect_to(file: File[Any] | str) -> RedirectTo:
     if not file.name:
         raise ValueError("there is no file to redirect to")
     return RedirectTo(storage.path_of(file.name), storage.options.public)
+
+
+def media_prefix() -> str | None:
+    """``MEDIA_URL``, where requests are for files; None: it is empty, all of the site, or of another host."""
+    url = settings.MEDIA_URL
+    under = url.startswith("/") and not url.startswith("//") and url not in ("/", get_script_prefix())
+    return url if under else None
 
 
 def _ours(storage: Any) -> DragonbellyStorage | None:
