@@ -9,6 +9,7 @@ import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +27,7 @@ from dragonbelly.client.errors import Error, NotFound, NotYet, PreconditionFaile
 from dragonbelly.contrib.django.files import DragonbellyFile
 from dragonbelly.contrib.django.options import Options
 from dragonbelly.errors import BadPath
-from dragonbelly.web.paths import check_name, quote_name
+from dragonbelly.web.paths import SEGMENT_MAX, check_name, quote_name
 
 #: Names that are tried while others take each of them first.
 NAMES = 10
@@ -154,7 +155,21 @@ class DragonbellyStorage(Storage):
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         if self.options.allow_overwrite and (max_length is None or len(name) <= max_length):
             return name
-        return super().get_available_name(name, max_length)
+        directory, file = posixpath.split(str(name).replace("\\", "/"))
+        if len(file.encode()) > SEGMENT_MAX:
+            extension = "".join(PurePosixPath(file).suffixes)
+            file = self.get_alternative_name(file.removesuffix(extension), extension)
+        return super().get_available_name(posixpath.join(directory, file), max_length)
+
+    def get_alternative_name(self, file_root: str, file_ext: str) -> str:
+        """As Django's; what a path may not have in one segment is cut off the root, as ``max_length`` is."""
+        name = super().get_alternative_name(file_root, file_ext)
+        excess = len(name.encode()) - SEGMENT_MAX
+        if excess <= 0:
+            return name
+        # By bytes, as the limit is; a character that is cut in two goes as a whole.
+        root = file_root.encode()[:-excess].decode(errors="ignore")
+        return super().get_alternative_name(root, file_ext)
 
     def save(self, name: str | None, content: Any, max_length: int | None = None) -> str:
         """As Django's; when somebody else takes the name meanwhile, under another one."""

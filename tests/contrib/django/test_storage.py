@@ -160,6 +160,21 @@ def test_a_name_has_its_length(storage: DragonbellyStorage) -> None:
         storage.save("a/b.textfile.with.long.ext", ContentFile(b""), max_length=10)
 
 
+@pytest.mark.parametrize(
+    "root", ["x" * 300, "本" * 84, "本" * 90, "é" * 126 + "x"], ids=["x", "all but", "many bytes", "two bytes"]
+)
+def test_a_name_that_is_too_long_for_the_server_is_cut(storage: DragonbellyStorage, root: str) -> None:
+    names = [storage.save(f"a/{root}.txt", ContentFile(b"")) for _ in range(2)]
+    for name in names:
+        assert name.startswith(f"a/{root[0]}") and name.endswith(".txt")
+        assert len(name.removeprefix("a/").encode()) <= 255
+        assert storage.exists(name)
+    assert len({*names}) == 2
+    assert storage.save(f"b/{root}.txt", ContentFile(b""), max_length=40).endswith(".txt")
+    with pytest.raises(SuspiciousFileOperation, match="longer than 255 bytes"):
+        storage.save("a." + root * 3, ContentFile(b""))
+
+
 def test_ten_threads_save_under_one_name(storage: DragonbellyStorage) -> None:
     names: list[str] = []
     start = threading.Barrier(10)
@@ -236,7 +251,7 @@ def test_overwriting(name: str) -> None:
         "a\nb",
         "a\0b",
         "a/@01ARZ3NDEKTSV4RRFFQ69G5FAV/b",
-        "x" * 300,
+        "a." + "x" * 300,
         "..\\a",
     ],
 )
