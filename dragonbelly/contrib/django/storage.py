@@ -227,7 +227,23 @@ class DragonbellyManifestStaticStorage(ManifestFilesMixin, DragonbellyStorage): 
 
     def __init__(self, *, manifest_storage: Storage | None = None, **options: Any) -> None:
         defaults = {"location": "static/", "allow_overwrite": True}
+        self._is_collecting = False
         super().__init__(manifest_storage=manifest_storage, **{**defaults, **options})
+
+    def post_process(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """
+        As Django's, which deletes the files and the manifest before it saves each under the same name: here
+        they are replaced, and a site that is being deployed finds what it shows all the time.
+        """
+        self._is_collecting = self.options.allow_overwrite
+        try:
+            yield from super().post_process(*args, **kwargs)
+        finally:
+            self._is_collecting = False
+
+    def delete(self, name: str) -> None:
+        if not self._is_collecting:
+            super().delete(name)
 
 
 def content_type(name: str, content: Any = None) -> str | None:

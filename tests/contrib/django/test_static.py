@@ -19,6 +19,7 @@ from django.core.management import call_command
 from django.templatetags.static import static
 from django.test import override_settings
 
+from dragonbelly.client import Client
 from dragonbelly.contrib.django import DragonbellyManifestStaticStorage, DragonbellyStorage
 
 pytestmark = pytest.mark.servers
@@ -89,6 +90,36 @@ def test_collectstatic_clears(kind: str, files: Path) -> None:
     said = collect(clear=True)
     assert "3 static files copied" in said
     assert storage.listdir("img") == ([], ["a b.svg"])
+
+
+@pytest.mark.parametrize("kind", ["DragonbellyManifestStaticStorage"])
+def test_what_a_site_shows_is_there_while_it_is_collected_anew(
+    kind: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect()
+    before = staticfiles_storage.stat("staticfiles.json").version  # type: ignore[attr-defined]
+    shown = static("css/site.css")
+    deleted: list[str] = []
+    monkeypatch.setattr(Client, "delete", lambda self, path: deleted.append(path))
+    (files / "css/new.css").write_text("b { color: teal }")
+    collect()
+    assert deleted == []
+    assert staticfiles_storage.stat("staticfiles.json").version != before  # type: ignore[attr-defined]
+    assert static("css/site.css") == shown
+    for url in (shown, static("css/new.css")):
+        assert requests.get(url, timeout=20).status_code == 200
+    staticfiles_storage.delete("css/new.css")
+    assert [path.rpartition("/")[2] for path in deleted] == ["new.css"]
+
+
+@pytest.mark.parametrize("kind", ["DragonbellyManifestStaticStorage"])
+def test_files_that_are_not_to_be_overwritten_are_collected(kind: str, name: str) -> None:
+    chosen = {**settings.STORAGES["staticfiles"], "OPTIONS": {"location": name, "allow_overwrite": False}}
+    with override_settings(STORAGES={**settings.STORAGES, "staticfiles": chosen}):
+        storages._backends = settings.STORAGES
+        collect()
+        assert "4 unmodified" in collect()
+        assert requests.get(static("css/site.css"), timeout=20).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["DragonbellyManifestStaticStorage"])
