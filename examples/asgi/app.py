@@ -2,7 +2,7 @@
 A site with files for everybody and files for members, in Starlette.  The files are in Dragonbelly::
 
     make run                                                # a Dragonbelly on http://127.0.0.1:8080
-    pip install starlette itsdangerous uvicorn
+    pip install . starlette itsdangerous uvicorn
     uvicorn --app-dir examples/asgi --port 5000 app:app     # this, on http://127.0.0.1:5000
 
     curl -LT logo.png http://127.0.0.1:8080/public/logo.png

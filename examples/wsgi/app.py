@@ -2,7 +2,7 @@
 A site with files for everybody and files for members, in Flask.  The files are in Dragonbelly::
 
     make run                                    # a Dragonbelly on http://127.0.0.1:8080
-    pip install flask
+    pip install . flask
     flask --app examples/wsgi/app.py run        # this, on http://127.0.0.1:5000
 
     curl -LT logo.png http://127.0.0.1:8080/public/logo.png
