@@ -43,6 +43,7 @@ class DirectFileInput(forms.Widget):
                 "done": _("Uploaded."),
                 "failed": _("The upload failed:"),
                 "unreachable": _("no server could be reached."),
+                "login": _("you must log in again: reload the page."),
             },
         )
         if result is not None:

@@ -83,6 +83,9 @@ SENT = """
 """
 
 
+ASK = "document.querySelector('.dragonbelly-upload').dataset.dragonbellyUpload = arguments[0]"
+
+
 def add(chromium: Chromium, title: str, file: Path) -> list[str]:
     """Choose, wait until it is there, and send the form; where its bytes went."""
     chromium.type("#id_title", title)
@@ -168,6 +171,11 @@ def test_without_a_configuration(chromium: Chromium, gallery: Gallery, picture: 
         chromium.choose(FILE, bad)
         eventually("it is refused", lambda: "Files of this kind are not allowed" in state(chromium))
         assert chromium.run("return document.querySelector('input[type=hidden][name=image]').value") == ""
+        # A session that is over: whoever guards the view sends to the login.
+        chromium.run(ASK, "/photos/1/original")
+        chromium.choose(FILE, picture)
+        eventually("it is told", lambda: "The upload failed: you must log in again" in state(chromium))
+        chromium.run(ASK, "/upload")
         chromium.type("#id_title", "nodes")
         chromium.choose(FILE, picture)
         chromium.click(SUBMIT)  # at once: the form waits for its file

@@ -30,6 +30,7 @@
           credentials: "same-origin",
           headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken(job.input) },
           body: JSON.stringify(body),
+          redirect: "manual", // to a login: its page, perhaps of another origin, says nothing to us
           signal: job.stop.signal,
         });
         if (answer.status === 204) return {};
@@ -37,6 +38,7 @@
         const said = isJson ? await answer.json() : {};
         if (answer.ok && isJson) return said;
         error = said.error ?? `${answer.status} ${answer.statusText}`;
+        if (answer.type === "opaqueredirect") error = job.box.dataset.login;
         final = answer.status < 500;
       } catch (problem) {
         if (job.stop.signal.aborted) throw new Superseded();
