@@ -58,8 +58,10 @@ class Command:
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
-    def popen(self, *arguments: str | Path, **how: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([COMMAND, *arguments], cwd=self.directory, env=self.environment, **how)
+    def popen(
+        self, *arguments: str | Path, program: str | Path = COMMAND, **how: Any
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([program, *arguments], cwd=self.directory, env=self.environment, **how)
 
 
 @pytest.fixture

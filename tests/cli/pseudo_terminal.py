@@ -5,22 +5,37 @@ from __future__ import annotations
 import os
 import pty
 import select
+import termios
 import time
 from pathlib import Path
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import COMMAND, Command
 
 
 class Terminal:
     """
-    ``command`` with stdin and stderr on a terminal, stdout as well if ``whole``; ``shown`` is what it shows.
+    ``command``, or another ``program``, with stdin and stderr on a terminal, stdout as well if ``whole``;
+    ``columns`` is how wide that is.  ``shown`` is what it shows.
     """
 
-    def __init__(self, command: Command, *arguments: str | Path, whole: bool = False) -> None:
+    def __init__(
+        self,
+        command: Command,
+        *arguments: str | Path,
+        whole: bool = False,
+        program: str | Path = COMMAND,
+        columns: int = 80,
+    ) -> None:
         self._mine, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
         self.shown = ""
         self.process = command.popen(
-            *arguments, stdin=theirs, stderr=theirs, stdout=theirs if whole else None, start_new_session=True
+            *arguments,
+            program=program,
+            stdin=theirs,
+            stderr=theirs,
+            stdout=theirs if whole else None,
+            start_new_session=True,
         )
         os.close(theirs)
 
