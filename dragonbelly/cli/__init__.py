@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 from dragonbelly.errors import ConfigError
 
@@ -12,6 +16,14 @@ from dragonbelly.errors import ConfigError
 _LIBRARIES = ("click", "rich", "httpx")
 
 DONE, FAILED, MISTAKE, AWAY, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Ended(KeyboardInterrupt):
+    """Ended with ``kill``, or because the terminal is gone: what was begun is cleaned up as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.status = 128 + number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKE
     except KeyboardInterrupt:
         return INTERRUPTED
+    _prepare()
     try:
         if completes(commands):
             return DONE
@@ -52,16 +65,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit(error.exit_code) from None
     except click.exceptions.Exit as ended:
         raise SystemExit(ended.exit_code) from None
-    except (click.Abort, KeyboardInterrupt):
-        message("interrupted")
-        return INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        with suppress(OSError):  # the terminal may be gone
+            message("interrupted")
+        return error.status if isinstance(error, Ended) else INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has enough; what is left in the buffer goes nowhere, without a word.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read has enough
         return DONE
     except Error as error:
         message(str(error))
         return AWAY if isinstance(error, Unavailable | NotDragonbelly) else FAILED
     except OSError as error:
+        _forget_output()
         message(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         return FAILED
+
+
+def _prepare() -> None:
+    """What is closed leads nowhere, so that no socket gets its number; signals end it in good order."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - as long as the process is
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
+                signal.signal(number, _end)
+
+
+def _forget_output() -> None:
+    """What cannot be written is not kept: Python would try once more at its end, and fail with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Ended(number)

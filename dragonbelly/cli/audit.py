@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dragonbelly.cli.admin import Admin
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import message
+from dragonbelly.cli.terms import PREFIX
 from dragonbelly.client.errors import Error, Unavailable
 
 #: Seconds between two looks at a round, how long a daemon may be away meanwhile (it may be restarted), and how
@@ -35,7 +36,7 @@ NONE: dict[str, Any] = {"total": 0, "files": []}
 @click.option("--cancel", is_flag=True, help="Call the round off that somebody began with --now.")
 @click.option("--no-read", is_flag=True, help="Sizes only: do not read all bytes.")
 @click.option("--json", "as_json", is_flag=True, help="The round as JSON.")
-@click.argument("prefix", default="")
+@click.argument("prefix", default="", type=PREFIX)
 @asks("admin")
 def audit(server: Server, now: bool, cancel: bool, no_read: bool, as_json: bool, prefix: str) -> int:
     """

@@ -10,11 +10,12 @@ import click
 from dragonbelly.cli.admin import as_json
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import count, size
+from dragonbelly.cli.terms import PATH
 from dragonbelly.units import Duration
 
 
 @click.command(short_help="Which rule and copy, what comes next and when, and why.")
-@click.argument("path")
+@click.argument("path", type=PATH)
 @click.option("--json", "as_json_", is_flag=True, help="As JSON.")
 @asks("admin")
 def explain(server: Server, path: str, as_json_: bool) -> int:

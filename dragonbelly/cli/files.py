@@ -14,13 +14,13 @@ from dragonbelly.cli.parallel import Share, Work
 from dragonbelly.cli.put import error_text
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import confirm, count, message, size
-from dragonbelly.cli.terms import COPIES, NONE, Moment, OrNone, attributes
+from dragonbelly.cli.terms import COPIES, NONE, PATH, Moment, OrNone, attributes
 from dragonbelly.client import UNSET, File
 from dragonbelly.client.errors import NotFound
 
 
 @click.command(short_help="All about a file.")
-@click.argument("path")
+@click.argument("path", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @asks("url")
 def info(server: Server, path: str, as_json: bool) -> int:
@@ -62,7 +62,7 @@ def _time(at: datetime | None) -> str | None:
 
 
 @click.command("set", short_help="Change what a file asks for.")
-@click.argument("path")
+@click.argument("path", type=PATH)
 @click.option("--copies", metavar="N|none", type=OrNone(COPIES), help="How many copies are owed.")
 @click.option(
     "--attr", metavar="NAME=VALUE", multiple=True, help="An attribute; NAME= removes it; may be repeated."
@@ -85,7 +85,7 @@ def set_(server: Server, path: str, copies: Any, attr: tuple[str, ...], policy: 
 
 
 @click.command(short_help="Delete files.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
 @click.option("-r", "recursive", is_flag=True, help="And all below each PATH.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option(

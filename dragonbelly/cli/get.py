@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from dragonbelly.cli.parallel import Share, Work
 from dragonbelly.cli.put import error_text
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import Bar, count, message, size
+from dragonbelly.cli.terms import PATH
 from dragonbelly.client import Client, Entry, Error
 from dragonbelly.client.source import CHUNK
 
@@ -25,7 +27,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 @click.command(short_help="Download files.")
-@click.argument("path")
+@click.argument("path", type=PATH)
 @click.argument("to", required=False)
 @click.option("-r", "recursive", is_flag=True, help="All below PATH, into the directory TO.")
 @click.option(
@@ -46,24 +48,53 @@ def get(
             if to in (None, "-"):
                 raise click.UsageError("-r needs TO, a directory")
             return _all(client, path, Path(to or "."), resume, jobs, quiet)
-        if to == "-":
-            if resume:
-                raise click.UsageError("--resume is not for stdout")
-            with client.open(path) as source:
-                shutil.copyfileobj(source, sys.stdout.buffer, CHUNK)
-                sys.stdout.buffer.flush()
-            return 0
         target = Path(to or ".")
+        if to == "-" or _is_stream(target):
+            if resume:
+                raise click.UsageError("--resume is for files, not for stdout, a pipe or a device")
+            return _through(client, path, None if to == "-" else target)
         if target.is_dir() or (to or "").endswith("/"):
             target /= safe(path.rstrip("/").rpartition("/")[2])
         return _one(client, path, target, resume, quiet)
+
+
+def _is_stream(target: Path) -> bool:
+    """Whether it is there and takes bytes, but is no file that another could take the place of."""
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _through(client: Client, path: str, to: Path | None) -> int:
+    """To stdout, or into what is written to as it is."""
+    with client.open(path) as source:
+        if to is None:
+            shutil.copyfileobj(source, sys.stdout.buffer, CHUNK)
+            sys.stdout.buffer.flush()
+            return 0
+        try:
+            with to.open("wb") as out:
+                shutil.copyfileobj(source, out, CHUNK)
+        except BrokenPipeError:
+            raise
+        except Error:
+            raise
+        except OSError as error:
+            message(f"{to}: {error_text(error)}")
+            return 1
+    return 0
 
 
 def _one(client: Client, path: str, target: Path, resume: bool, quiet: bool) -> int:
     bar = Bar(quiet)
     try:
         with bar.open():
-            client.download(path, target, resume=resume, progress=lambda done, all: bar.show(0, 1, done, all))
+            # What a link leads to becomes the file, as with cp; the link stays.
+            client.download(
+                path, target.resolve(), resume=resume, progress=lambda done, all: bar.show(0, 1, done, all)
+            )
     except Error:
         raise
     except OSError as error:

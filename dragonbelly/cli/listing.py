@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from dragonbelly.cli.server import Server, asks
+from dragonbelly.cli.terms import PREFIX
 from dragonbelly.client import Client, Entry
 from dragonbelly.client.errors import NotFound
 
@@ -34,7 +35,7 @@ def entries(client: Client, path: str) -> Iterator[Entry]:
 
 
 @click.command(short_help="List files.")
-@click.argument("prefix", default="")
+@click.argument("prefix", default="", type=PREFIX)
 @click.option("-l", "long", is_flag=True, help="With size in bytes, time, and media type.")
 @click.option("-r", "recursive", is_flag=True, help="All below, not one level.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")

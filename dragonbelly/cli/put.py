@@ -16,7 +16,7 @@ from dragonbelly.cli.parallel import Share, Work
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.sources import Upload, roots, uploads
 from dragonbelly.cli.terminal import Bar, count, size
-from dragonbelly.cli.terms import COPIES, Moment, attributes
+from dragonbelly.cli.terms import COPIES, PATH, Moment, attributes
 from dragonbelly.cli.wire import UploadWire
 from dragonbelly.client.blocking import run
 from dragonbelly.client.core import Core
@@ -27,7 +27,7 @@ _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz":
 
 @click.command(short_help="Upload files, directories, or stdin.")
 @click.argument("sources", metavar="FILE...", nargs=-1, required=True)
-@click.argument("dest")
+@click.argument("dest", type=PATH)
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(1, 64), default=8, show_default=True, help="At a time."
 )
@@ -67,6 +67,8 @@ def put(
     there are several FILEs, they keep their names below it, directories as well (as with cp).  Links to files
     are followed, links to directories are not.
     """
+    if "-" in sources and sys.stdin is None:
+        raise click.UsageError("stdin is closed")
     asked: dict[str, Any] = {
         "attributes": attributes(attr),
         "copies": copies,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
@@ -17,16 +18,40 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
+
+#: Columns, more than any table has.
+_WIDE = 1000
+
+#: Control characters, and bytes that are not UTF-8 as Python has them in names of files.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def message(text: str) -> None:
     """A line for the person."""
-    click.echo(f"dragonbelly: {text}", err=True)
+    click.echo(f"dragonbelly: {printable(text)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Names of files have any bytes: those that would steer a terminal, or are not UTF-8, are escaped."""
+    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)
 
 
 def printer() -> Console:
-    """Of data, on stdout; what is no terminal has lines as long as they are."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+    """Of data, on stdout: lines as long as they are, which a narrow terminal wraps."""
+    return Console(highlight=False, width=_WIDE)
+
+
+class Cropped:
+    """What is drawn again and again in its place: lines are cut where the terminal ends, not wrapped."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._inner, options.update(max_width=_WIDE), pad=False):
+            yield from Segment.adjust_line_length(line, options.max_width, pad=False)
+            yield Segment.line()
 
 
 def size(number: int | None) -> str:
@@ -47,7 +72,7 @@ def confirm(text: str, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError(f"{text}\nNobody can be asked whether that is meant: say --yes")
     if not click.confirm(text, err=True):
         message("nothing was done")
@@ -79,7 +104,8 @@ class Bar:
     def say(self, text: str) -> None:
         """A message above the bar."""
         if self.shown:
-            self._progress.console.print(f"dragonbelly: {text}", markup=False, highlight=False, soft_wrap=True)
+            line = f"dragonbelly: {printable(text)}"
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             message(text)
 

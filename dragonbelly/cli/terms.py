@@ -1,4 +1,4 @@
-"""What a file can ask for, as options of ``put`` and ``set``."""
+"""The words of a command line: paths, and what a file can ask for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from typing import Any
 
 import click
 
+from dragonbelly.cli.terminal import printable
 from dragonbelly.units import Duration
+
+
+class StoredPath(click.ParamType[str]):
+    """A path in Dragonbelly.  An empty one is a variable that was not set, and never means everything."""
+
+    name = "path"
+
+    def __init__(self, may_be_empty: bool = False) -> None:
+        self._may_be_empty = may_be_empty
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise click.BadParameter(f"{printable(value)} is not UTF-8", context, param) from None
+        if not value and not self._may_be_empty:
+            raise click.BadParameter("it is empty; / is all there is", context, param)
+        return str(value)
 
 
 class Moment(click.ParamType[Any]):
@@ -44,6 +63,8 @@ class OrNone(click.ParamType[Any]):
 
 #: A value that is to be taken away; None is one that was not given.
 NONE = object()
+
+PATH, PREFIX = StoredPath(), StoredPath(may_be_empty=True)
 
 COPIES = click.IntRange(1, 100)
 

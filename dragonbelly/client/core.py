@@ -118,7 +118,7 @@ class Core:
         still the same.
 
         :raises NotFound, DownloadFailed:
-        :raises OSError: it cannot be written.
+        :raises OSError: it cannot be written, or ``to`` is a directory, a device or a pipe.
         """
         return await download.to_file(self, path, to, resume, progress)
 

@@ -168,7 +168,7 @@ class Reading:
                     self._current = url
                     return url
             if self._renewed:
-                told = "; ".join(f"{server}: {what}" for server, what in self._failed)
+                told = "; ".join(f"{server}: {what}" for server, what in dict.fromkeys(self._failed))
                 raise DownloadFailed(f"{self.file.path}: no storage server gives it: {told or 'none has it'}")
             # Links run out, and copies move: once more, if it is still the same file.
             await self._renew()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +16,12 @@ from typing import Any
 import pytest
 
 from dragonbelly.cli.get import place, safe
+from dragonbelly.cli.terminal import printable
 from tests.cli.conftest import COMMAND, Command
 from tests.cli.pseudo_terminal import Terminal
 from tests.client.meddler import Meddler
 from tests.integration.site import Site, sha256
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -90,6 +95,13 @@ def test_names_that_servers_do_not_give(name: str, where: str) -> None:
     assert place(Path("/root/of"), name) == Path("/root/of") / where
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("ü ☃", "ü ☃"), ("a\x1b[0m\n\x9b", "a\\x1b[0m\\x0a\\x9b"), ("\udcff", "\\xff")]
+)
+def test_what_is_printed_of_names(name: str, shown: str) -> None:
+    assert printable(name) == shown
+
+
 def test_one_segment_is_one_segment() -> None:
     assert safe("a/../b") == "a%2F..%2Fb"
 
@@ -118,6 +130,190 @@ def test_get_with_a_disk_that_is_full(command: Command, name: str, resume: bool)
         assert command("get", f"{name}/big", "--resume").returncode == 0
         assert [file.name for file in command.directory.iterdir()] == ["big"]
         assert sha256((command.directory / "big").read_bytes()) == sha256(data)
+
+
+#: A file system of 1 MB of its own: that is full, then larger.  With ``get`` as arguments.
+_SMALL = """
+mkdir full && mount -t tmpfs -o size=1m none full && cd full
+"$@"; echo "exit $?, left: $(ls -A)"
+"$@" --resume; echo "exit $?, left: $(ls -A)"
+mount -o remount,size=8m none . && "$@" --resume; echo "exit $?, left: $(ls -A)"
+sha256sum <big
+"""
+
+
+@pytest.mark.servers
+def test_get_onto_a_file_system_that_is_full(command: Command, name: str) -> None:
+    """Mounted where nobody else sees it; where that may not be, a limit stands in for it as above."""
+    data = os.urandom(3_000_000)
+    assert command("put", "-", f"{name}/big", input=data).returncode == 0
+    unshare = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", command.directory], check=False).returncode:
+        test_get_with_a_disk_that_is_full(command, f"{name}-limited", resume=True)
+        return
+    done = subprocess.run(
+        [*unshare, "sh", "-c", _SMALL, "sh", COMMAND, "get", f"{name}/big"],
+        cwd=command.directory,
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    failed, kept, whole, digest = done.stdout.splitlines()
+    assert failed == "exit 1, left: "
+    assert kept.startswith("exit 1, left: .big.") and kept.endswith(".part")
+    assert whole == "exit 0, left: big"
+    assert digest.split()[0] == sha256(data)
+    told = "dragonbelly: big: No space left on device"
+    assert done.stderr == f"{told}\n{told}; what came is kept for --resume\n"
+
+
+@pytest.mark.servers
+def test_get_into_a_device_that_is_full(command: Command, stored: str) -> None:
+    """It is written to, through a link that stays; and so is stdout."""
+    link = command.directory / "full"
+    link.symlink_to("/dev/full")
+    done = command("get", f"{stored}/a.txt", "full")
+    assert (done.returncode, done.stderr) == (1, "dragonbelly: full: No space left on device\n")
+    assert link.is_symlink() and link.is_char_device()
+    for arguments in (["get", f"{stored}/a.txt", "-"], ["ls"], ["info", f"{stored}/a.txt"], ["status"]):
+        with open("/dev/full", "wb") as full:  # noqa: PTH123
+            process = command.popen(*arguments, stdout=full, stderr=subprocess.PIPE)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (1, b"dragonbelly: No space left on device\n")
+
+
+@pytest.mark.servers
+def test_get_into_a_pipe(command: Command, stored: str) -> None:
+    """As with ``>(…)`` of a shell: it is not replaced by a file."""
+    os.mkfifo(command.directory / "pipe")
+    process = command.popen("get", f"{stored}/a.txt", "pipe", stderr=subprocess.PIPE)
+    try:
+        assert (command.directory / "pipe").read_bytes() == b"a.txt"
+        assert process.communicate(timeout=60) == (None, b"")
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert (command.directory / "pipe").is_fifo()
+    assert command("get", f"{stored}/a.txt", "pipe", "--resume").returncode == 2
+    (command.directory / "to/b.txt").parent.mkdir()
+    os.mkfifo(command.directory / "to/b.txt")
+    done = command("get", "-r", stored, "to")
+    assert done.returncode == 1
+    assert f"{stored}/b.txt: it is no regular file, and is not replaced by one\n" in done.stderr
+    assert (command.directory / "to/b.txt").is_fifo()
+
+
+@pytest.mark.servers
+def test_get_through_a_link(command: Command, stored: str) -> None:
+    """As with cp: what it leads to becomes the file, and the link stays."""
+    (command.directory / "real").mkdir()
+    link = command.directory / "link"
+    link.symlink_to("real/file")
+    for path in ("a.txt", "b.txt"):
+        assert command("get", f"{stored}/{path}", "link").returncode == 0
+        assert link.is_symlink() and link.read_text() == path
+    assert [file.name for file in (command.directory / "real").iterdir()] == ["file"]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("resume", [False, True])
+def test_get_that_is_ended(
+    site: Site, command: Command, name: str, number: signal.Signals, resume: bool
+) -> None:
+    """With Ctrl-C, with ``kill``, or by its terminal, which is gone."""
+    assert command("put", "-", f"{name}/big", input=bytes(1_000_000)).returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = f"127.0.0.1:{silent.getsockname()[1]}".encode()
+
+        def rule(method: str, path: str) -> Any:
+            """The storage servers answer nothing."""
+            return lambda data: re.sub(rb'(?<="url":"http://)[0-9.:]+', there, data)
+
+        with Meddler(site.daemon.url, rule) as meddler:
+            process = command.popen(
+                "get",
+                f"{name}/big",
+                *(["--resume"] if resume else []),
+                "--url",
+                meddler.url,
+                stderr=subprocess.PIPE,
+            )
+            try:
+                until(lambda: list(command.directory.glob(".big.*.part")) != [], within=60)
+                process.send_signal(number)
+                _, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+                process.wait()
+    assert (process.returncode, err) == (128 + number, b"dragonbelly: interrupted\n")
+    assert len(list(command.directory.iterdir())) == resume
+
+
+@pytest.mark.servers
+def test_names_that_are_not_utf8(command: Command, name: str) -> None:
+    """An argument of any bytes is a mistake that is named, and a file's name does not steer the terminal."""
+    bad = os.fsdecode(b"o/bad\xff")
+    for arguments in (["get", bad], ["ls", bad], ["info", bad], ["rm", bad], ["explain", bad], ["audit", bad]):
+        done = command(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert "o/bad\\xff is not UTF-8" in done.stderr
+    (command.directory / "in").mkdir()
+    for file in (os.fsdecode(b"bad\xff"), "red\x1b[31m", "new\nline"):
+        (command.directory / "in" / file).write_text("x")
+    done = command("put", "in", name)
+    assert done.returncode == 1
+    assert "dragonbelly: in/bad\\xff: its name is not UTF-8\n" in done.stderr
+    assert f"dragonbelly: in/red\\x1b[31m to {name}/red\\x1b[31m: path: " in done.stderr
+    assert f"dragonbelly: in/new\\x0aline to {name}/new\\x0aline: path: " in done.stderr
+
+
+@pytest.mark.servers
+def test_a_path_that_is_empty_is_not_everything(command: Command, stored: str) -> None:
+    (command.directory / "file").write_text("x")
+    for arguments in (
+        ["rm", "-r", "--yes", ""],
+        ["rm", "-r", "-y", stored, ""],
+        ["put", "file", ""],
+        ["get", ""],
+    ):
+        done = command(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "it is empty; / is all there is" in done.stderr
+    assert len(command("ls", "-r", stored).stdout.splitlines()) == 3
+    assert f"{stored}/" in command("ls", "").stdout.splitlines()
+
+
+@pytest.mark.servers
+def test_streams_that_are_closed(command: Command, stored: str) -> None:
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", line, "sh", COMMAND, stored],
+            cwd=command.directory,
+            env=command.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    for line in (
+        '"$1" ls "$2" >&-',
+        '"$1" get "$2/a.txt" - >&-',
+        '"$1" put "$2" "$2" 2>&- || "$1" ls >&- 2>&-',
+    ):
+        done = run(line)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = run('"$1" put - "$2/new" <&-')
+    assert done.returncode == 2
+    assert "stdin is closed" in done.stderr
+    done = run('"$1" rm -r "$2" <&-')
+    assert done.returncode == 2
+    assert "say --yes" in done.stderr
+    assert len(command("ls", "-r", stored).stdout.splitlines()) == 3
 
 
 @pytest.mark.servers
