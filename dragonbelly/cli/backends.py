@@ -9,7 +9,7 @@ import click
 
 from dragonbelly.cli.admin import Admin, as_json
 from dragonbelly.cli.server import Server, asks
-from dragonbelly.cli.status import backend_table
+from dragonbelly.cli.status import shown_backends
 from dragonbelly.cli.terminal import confirm, count, message, printer, size
 from dragonbelly.client.errors import NotFound
 
@@ -51,7 +51,7 @@ def backends(server: Server, state: str | None, name: str | None, yes: bool, as_
     if as_json_:
         click.echo(as_json(said))
     elif state is None:
-        printer().print(backend_table(said))
+        printer().print(shown_backends(said))
     return 0
 
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from dragonbelly.cli.admin import as_json
 from dragonbelly.cli.server import Server, asks
-from dragonbelly.cli.terminal import count, printer, size
+from dragonbelly.cli.terminal import Cropped, count, printer, size
 from dragonbelly.client.errors import Unavailable
 from dragonbelly.units import Duration
 
@@ -57,7 +57,9 @@ def status(server: Server, watch: float | None, as_json_: bool) -> int:
 def _watch(look: Any, every: float, as_json_: bool) -> None:
     """Until somebody interrupts it; a daemon may be away for a while."""
     console = printer()
-    live = Live(console=console, auto_refresh=False) if console.is_terminal and not as_json_ else None
+    live = None
+    if console.is_terminal and not as_json_:
+        live = Live(console=Console(highlight=False), auto_refresh=False)
     try:
         if live is not None:
             live.start()
@@ -70,7 +72,7 @@ def _watch(look: Any, every: float, as_json_: bool) -> None:
                     click.echo(f"dragonbelly: {error}", err=True)
                 said, now = None, Text(str(error), "red")
             if live is not None:
-                live.update(now, refresh=True)
+                live.update(Cropped(now), refresh=True)
             elif said is not None and as_json_:
                 click.echo(as_json(said, indent=None))
             elif said is not None:
@@ -104,22 +106,27 @@ def shown(said: dict[str, Any], damaged: Sequence[dict[str, Any]] = ()) -> Group
         lines.add_row("records, storage", Text(told, "yellow"))
     if said["unconfirmed"]:
         lines.add_row("writes", Text(f"answered with 503: {said['unconfirmed']}", "red"))
-    away = [
-        Text(f"{b['name']}: {b['reason'].removeprefix(b['name'] + ': ')}", "red")
-        for b in said["backends"]
-        if b["reason"]
-    ]
-    return Group(lines, Text(), backend_table(said["backends"]), *away)
+    return Group(lines, Text(), shown_backends(said["backends"]))
 
 
 def _if(number: int, colour: str) -> str:
     return colour if number else ""
 
 
-def backend_table(backends: list[dict[str, Any]]) -> Table:
+def shown_backends(backends: list[dict[str, Any]]) -> Group:
+    """A table, and why those that are away are."""
+    away = [
+        Text(f"{b['name']}: {b['reason'].removeprefix(b['name'] + ': ')}", "red")
+        for b in backends
+        if b["reason"]
+    ]
+    return Group(_table(backends), *away)
+
+
+def _table(backends: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("BACKEND", "HOST", "ZONE", "STATE", "SEEN"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for name in ("OBJECTS", "BYTES", "FREE"):
         table.add_column(name, justify="right", no_wrap=True)
     for b in backends:

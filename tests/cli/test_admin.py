@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -58,6 +59,7 @@ def test_status_names_what_is_wrong(own: tuple[Site, Command]) -> None:
     shown = command("status").stdout
     assert "default/a/b" in shown
     assert shown.splitlines()[-1].startswith("one: ")
+    assert command("backends").stdout.splitlines()[-1] == shown.splitlines()[-1]
 
 
 def test_the_listener_for_files_is_told_from_the_admin_one(own: tuple[Site, Command]) -> None:
@@ -83,6 +85,23 @@ def test_status_live(command: Command) -> None:
     process.send_signal(2)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_narrow_terminals(command: Command) -> None:
+    """A table is as wide as it is, and the terminal wraps it; what is drawn again and again is cut."""
+    for arguments in (["backends"], ["status"]):
+        terminal = Terminal(command, *arguments, whole=True, columns=30)
+        assert terminal.end() == 0
+        said = re.sub(r"\x1b\[[0-9;]*m", "", terminal.shown)
+        assert re.search(r"^BACKEND +HOST +ZONE +STATE +SEEN +OBJECTS +BYTES +FREE\s*$", said, re.MULTILINE)
+        assert re.search(r"^one +\S+ +\S+ +alive +up ", said, re.MULTILINE)
+    live = Terminal(command, "status", "--watch", "0.2", whole=True, columns=30)
+    live.until("\x1b[2K")
+    live.process.send_signal(2)
+    assert live.end() == 130
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in live.shown.splitlines()]
+    assert any(line.startswith("BACKEND ") for line in lines)
+    assert max(len(line) for line in lines) <= 30
 
 
 def test_status_while_the_daemon_is_away(own: tuple[Site, Command]) -> None:
