@@ -20,6 +20,7 @@ from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import Bar, count, message, size
 from dragonbelly.cli.terms import PATH
 from dragonbelly.client import Client, Entry, Error
+from dragonbelly.client.errors import NotFound
 from dragonbelly.client.source import CHUNK
 
 #: Characters that no name of a file here has.
@@ -49,13 +50,20 @@ def get(
                 raise click.UsageError("-r needs TO, a directory")
             return _all(client, path, Path(to or "."), resume, jobs, quiet)
         target = Path(to or ".")
-        if to == "-" or _is_stream(target):
-            if resume:
-                raise click.UsageError("--resume is for files, not for stdout, a pipe or a device")
-            return _through(client, path, None if to == "-" else target)
-        if target.is_dir() or (to or "").endswith("/"):
+        stream = to == "-" or _is_stream(target)
+        if resume and stream:
+            raise click.UsageError("--resume is for files, not for stdout, a pipe or a device")
+        if not stream and (target.is_dir() or (to or "").endswith("/")):
             target /= safe(path.rstrip("/").rpartition("/")[2])
-        return _one(client, path, target, resume, quiet)
+        try:
+            if stream:
+                return _through(client, path, None if to == "-" else target)
+            return _one(client, path, target, resume, quiet)
+        except NotFound as error:
+            if next(iter(client.list(f"{path.strip('/')}/")), None) is None:
+                raise
+            message(f"{error}; with -r all files below it")
+            return 1
 
 
 def _is_stream(target: Path) -> bool:

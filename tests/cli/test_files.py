@@ -59,6 +59,10 @@ def test_get_all_below(command: Command, stored: str) -> None:
     # Not what only begins alike.
     assert command("get", "-r", f"{stored}/a", "none").returncode == 1
     assert not (command.directory / "none").exists()
+    for to in ("-", "none"):
+        done = command("get", f"{stored}/b", to)
+        assert done.returncode == 1
+        assert done.stderr == f"dragonbelly: there is no file {stored}/b; with -r all files below it\n"
 
 
 @pytest.mark.servers
