@@ -34,10 +34,10 @@ def test_check_says_what_is_wrong(capsys, tmp_path):
 
 def test_check_says_what_does_not_fit_together(capsys, tmp_path):
     path = tmp_path / "my.toml"
-    path.write_text('[backend.a]\nkind = "node"\nurl = "http://a"\n')
+    path.write_text('[http]\nadmin = ["tcp:8081"]\n[backend.a]\nkind = "dav"\nurl = "http://a"\n')
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr()
-    assert said.err.startswith(f"{path}: backend.a: ")
+    assert said.err.startswith(f"{path}: http.admin: ")
     assert len(said.err.splitlines()) == 1
 
 

@@ -206,7 +206,7 @@ def test_get_into_a_pipe(command: Command, stored: str) -> None:
     os.mkfifo(command.directory / "to/b.txt")
     done = command("get", "-r", stored, "to")
     assert done.returncode == 1
-    assert f"{stored}/b.txt: it is no regular file, and is not replaced by one\n" in done.stderr
+    assert f"{stored}/b.txt: only a file can be replaced, and this is a device or a pipe\n" in done.stderr
     assert (command.directory / "to/b.txt").is_fifo()
 
 
