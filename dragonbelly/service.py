@@ -189,7 +189,7 @@ class Daemon(MultiService):
         domains, guard = Domains(config), Guard(config, reactor)
         files = Files(self.ledger, self.verifier, domains, guard, config, random.random, metrics)
         sign = SignApi(domains, guard, config, reactor)
-        api = FilesApi(self.ledger, self.verifier, files, domains, guard, sign, reactor)
+        api = FilesApi(self.ledger, self.verifier, files, domains, guard, sign, self.replicator.tick, reactor)
         auditing = (self.ledger, self.health, config, reactor, name, metrics, self.comparison.waits, every)
         self.audit, self.asked_audit = Audit(*auditing), AskedAudit(*auditing)
         self.standstill = Standstill(store, reactor, every)

@@ -273,7 +273,7 @@ class ServerAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        assert headers is not None  # treq's own copy, by now
+        assert headers is not None  # the request's own
         headers.setRawHeaders(b"accept-encoding", [b"identity"])  # treq asks for gzip
         return self._send(Request(method, uri[self._origin :], headers, bodyProducer, persistent=True))
 

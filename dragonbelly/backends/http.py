@@ -115,8 +115,8 @@ class HttpServer:
         if base.tls:
             trust = BrowserLikePolicyForHTTPS().creatorForNetloc(base.host.encode("ascii"), base.port)
             endpoint = wrapClientTLS(trust, endpoint)
-        agent = ServerAgent(self._pool, endpoint, base.origin.encode("ascii"), self._answer)
-        self._client = HTTPClient(agent, cookiejar=_NoCookies())
+        self._agent = ServerAgent(self._pool, endpoint, base.origin.encode("ascii"), self._answer)
+        self._client = HTTPClient(self._agent, cookiejar=_NoCookies())
 
     def url(self, key: str) -> str:
         """Where ``key`` lies on this server."""
@@ -144,11 +144,9 @@ class HttpServer:
         """
         what = f"{method} {url.partition('?')[0]}"  # a query may hold a signature
         assert url.startswith(self._origin), url
-        all_headers = self._headers
-        if headers:
-            all_headers = all_headers.copy()
-            for name, value in headers:
-                all_headers.addRawHeader(name, value)
+        all_headers = self._headers.copy()
+        for name, value in headers:
+            all_headers.addRawHeader(name, value)
         expired = cancelled = False
 
         def expire() -> None:
@@ -169,17 +167,9 @@ class HttpServer:
             sending = Sending(body, watch, self.idle_timeout, patience)
         answered: Deferred[Any] = Deferred(cancel)
         try:
-            sent: Deferred[Any] = self._client.request(
-                method,
-                _ready(url),
-                headers=all_headers,
-                data=sending,
-                allow_redirects=False,
-                unbuffered=True,
-                reactor=self.reactor,
-            )
+            sent = self._send(method, url, all_headers, sending)
             sent.chainDeferred(answered)
-            answer = cast(Answer, (await answered).original)
+            answer = cast(Answer, await answered)
         except _CLIENT_ERRORS as problem:
             if sending is not None and sending.failure is not None and not expired:
                 sending.failure.raiseException()
@@ -196,6 +186,21 @@ class HttpServer:
             answer.dismiss()
             raise BackendUnavailable(f"{what}: answered {answer.status} before it had the whole body")
         return answer
+
+    def _send(self, method: str, url: str, headers: Headers, body: Sending | None) -> Deferred[Any]:
+        if body is None:
+            # What treq adds for cookies and codings, which nobody wants, costs as much as the request itself.
+            return self._agent.request(method.encode("ascii"), url.encode("ascii"), headers)
+        sent: Deferred[Any] = self._client.request(
+            method,
+            _ready(url),
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self.reactor,
+        )
+        return sent.addCallback(lambda response: response.original)
 
     async def close(self) -> None:
         """Close what is idle; requests under way go on."""

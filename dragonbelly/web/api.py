@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -47,7 +48,10 @@ PAGE, PAGE_MAX = 1000, 10_000
 
 
 class FilesApi:
-    """Uploads and files.  On the admin listener the query may name a ``domain``."""
+    """
+    Uploads and files.  On the admin listener the query may name a ``domain``.  ``replicate`` has what is due
+    looked at now.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class FilesApi:
         domains: Domains,
         guard: Guard,
         sign: SignApi,
+        replicate: Callable[[], None],
         clock: IClock,
     ) -> None:
         self._ledger = ledger
@@ -65,6 +70,7 @@ class FilesApi:
         self._domains = domains
         self._guard = guard
         self._sign = sign
+        self._replicate = replicate
         self._clock = clock
 
     async def answer(self, question: Question, admin: bool = False) -> Answer:
@@ -169,6 +175,8 @@ class FilesApi:
             over = version.state is not VersionState.LIVE  # superseded: no more copies will be made of it
             if held >= copies or over or self._clock.seconds() >= deadline:
                 break
+            # Somebody waits for it: not only at the next tick.
+            self._replicate()
             await deferLater(self._clock, _WAIT_STEP)
             snapshot = await self._ledger.read(path)
             version = _upload(snapshot, id)
