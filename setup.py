@@ -16,6 +16,7 @@ FSSPEC = ["fsspec>=2025.7", *CLIENT]
 DJANGO = [*CLIENT, "django>=4.2"]
 TEST = [
     "setuptools>=68",  # a test builds the package
+    "packaging>=24",  # and some read what packages require
     "pytest>=8",
     "pytest-randomly>=3.15",
     "pytest-timeout>=2.3",

@@ -11,21 +11,23 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python import usage
+from zope.interface import implementer
 
 from dragonbelly.config import loads
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.private_node import PrivateNode
 from dragonbelly.private_redis import PrivateRedis, find_redis
-from dragonbelly.service import Listening, make_daemon
-from dragonbelly.starting import cannot_start, endpoint, give_up
+from dragonbelly.service import Daemon, make_daemon
+from dragonbelly.starting import cannot_start, endpoint, give_up, open_ports
 
 NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
@@ -67,20 +69,36 @@ class Embedded(Service):
         self._lock: IO[str] | None = None
         self._redis: PrivateRedis | None = None
         self._nodes: list[PrivateNode] = []
-        self._daemon: Listening | None = None
+        self._sites = PendingSite(), PendingSite()
+        self._ports: list[IListeningPort] = []
+        self._daemon: Daemon | None = None
         self._starting: Deferred[None] | None = None
 
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        try:
+            # Or a second one would hear of a port that is taken, which helps nobody.
+            _see_that_it_is_free(self._directory)
+        except StartError as error:
+            cannot_start(error, self._options)
+        where = (self._public, self._admin)
+        self._ports = open_ports(self._reactor, zip(where, self._sites, strict=True), self._options)
+
     def startService(self) -> None:
+        if not self._ports:  # ``twist``, unlike ``twistd``, knows no privileges
+            self.privilegedStartService()
+        # All that is on the disk is made here, by the user to whom it will belong.
         try:
             self._lock = _take(self._directory)
             binary = find_redis()
             self._nodes = [self._make_node(name) for name in NODES]
             self._redis = PrivateRedis(self._reactor, binary, self._directory / "redis")
             config = loads(self._settings(self._redis.url), "the embedded configuration")
-            daemon = make_daemon(self._reactor, config)
-            daemon.on_open = self._greet
-            self._daemon = Listening(self._reactor, daemon, (self._public,), (self._admin,), self._options)
-            self._daemon.privilegedStartService()
+            self._daemon = make_daemon(self._reactor, config)
+            self._daemon.on_open = self._greet
+            sites = (self._daemon.public_site, self._daemon.admin_site)
+            for pending, site in zip(self._sites, sites, strict=True):
+                pending.become(site)
             for child in (*self._nodes, self._redis):
                 child.startService()
         except (StartError, ConfigError) as error:
@@ -91,7 +109,7 @@ class Embedded(Service):
         self._starting = Deferred.fromCoroutine(self._start_daemon(self._redis, self._daemon))
         self._starting.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
-    async def _start_daemon(self, redis: PrivateRedis, daemon: Listening) -> None:
+    async def _start_daemon(self, redis: PrivateRedis, daemon: Daemon) -> None:
         # It would wait by itself; but a log that begins with a Redis out of reach frightens people.
         await redis.listening()
         daemon.startService()
@@ -124,8 +142,7 @@ class Embedded(Service):
         return f"[state]\nredis = {json.dumps(redis)}\n{http}{domain}{replication}{backends}"
 
     def _greet(self) -> None:
-        assert self._daemon is not None
-        public, admin = (_url(port) for port in self._daemon.ports)
+        public, admin = (_url(port) for port in self._ports)
         for line in (
             f"files and API: {public}/    admin: {admin}/-/api/v1/status    data: {self._directory}",
             f"try: curl -LT README.rst {public}/docs/README.rst",
@@ -142,6 +159,9 @@ class Embedded(Service):
         # One after the other: who uses something ends before it.
         if self._starting is not None:
             self._starting.cancel()
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
         if self._daemon is not None:
             await self._daemon.stopService()
         await gatherResults([node.stopService() for node in self._nodes])
@@ -149,6 +169,28 @@ class Embedded(Service):
             await self._redis.stopService()
         if self._lock is not None:
             self._lock.close()
+
+
+@implementer(IProtocolFactory)
+class PendingSite:
+    """What a port is opened with before there is anything to serve; it ``become``s that before clients come."""
+
+    def __init__(self) -> None:
+        self._site: Any = None
+
+    def become(self, site: IProtocolFactory) -> None:
+        self._site = site
+        site.doStart()
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        return self._site.buildProtocol(addr)  # type: ignore[no-any-return]
+
+    def doStart(self) -> None:
+        """That comes with the site."""
+
+    def doStop(self) -> None:
+        if self._site is not None:
+            self._site.doStop()
 
 
 def _on_loopback(where: str) -> str:
@@ -181,18 +223,31 @@ def _take(directory: Path) -> IO[str]:
     except OSError as error:
         raise StartError(f"{directory} cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
+        _lock(lock, directory)
+    except StartError:
         lock.close()
-        raise StartError(
-            f"{directory} is in use by another Dragonbelly (process {holder}); stop it, or give another --data"
-        ) from None
+        raise
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def _see_that_it_is_free(directory: Path) -> None:
+    """Makes nothing.  :raises StartError: somebody else has the lock of the directory."""
+    with suppress(OSError), (directory / "lock").open() as lock:
+        _lock(lock, directory)
+
+
+def _lock(lock: IO[str], directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise StartError(
+            f"{directory} is in use by another Dragonbelly (process {holder}); stop it, or give another --data"
+        ) from None
 
 
 def _make_secret(path: Path) -> None:

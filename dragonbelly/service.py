@@ -37,7 +37,7 @@ from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.starting import cannot_start, give_up, give_up_later, listen, origin_option
+from dragonbelly.starting import give_up, give_up_later, open_ports, origin_option
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.admin import Admin
@@ -367,12 +367,13 @@ class Listening(MultiService):
         daemon.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        try:
-            for where, site in self._where:
-                self.ports.append(listen(self._reactor, where, site))
-        except StartError as error:
-            cannot_start(error, self._options)
+        self.ports = open_ports(self._reactor, self._where, self._options)
         super().privilegedStartService()
+
+    def startService(self) -> None:
+        if not self.ports:  # ``twist``, unlike ``twistd``, knows no privileges
+            self.privilegedStartService()
+        super().startService()
 
     async def _stop(self) -> None:
         ports, self.ports = self.ports, []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,7 +45,8 @@ def cannot_start(error: Exception, options: usage.Options | None) -> NoReturn:
         Logger().critical("dragonbelly: {reason}", reason=str(error))
         raise error
     if twistd.get("pidfile"):
-        Path(str(twistd["pidfile"])).unlink(missing_ok=True)  # twistd leaves it
+        with suppress(OSError):  # with --uid it is another's by now, and twistd will find it stale
+            Path(str(twistd["pidfile"])).unlink()  # twistd leaves it
     give_up(str(error))
 
 
@@ -81,3 +84,18 @@ def listen(reactor: Any, description: str, factory: IProtocolFactory) -> IListen
         reason = refused[0].getErrorMessage() if refused else "it takes too long"
         raise StartError(f"cannot listen on {description}: {reason}")
     return ports[0]
+
+
+def open_ports(
+    reactor: Any, sites: Iterable[tuple[str, IProtocolFactory]], options: usage.Options | None
+) -> list[IListeningPort]:
+    """
+    Listen on each endpoint with its factory, or end: see ``cannot_start``.
+
+    For ``privilegedStartService``: root alone may open ports below 1024, and ``twistd --uid`` becomes another
+    user right after it.  Nobody is answered before the reactor runs, which is later still.
+    """
+    try:
+        return [listen(reactor, where, site) for where, site in sites]
+    except StartError as error:
+        cannot_start(error, options)

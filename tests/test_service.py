@@ -1,9 +1,16 @@
-"""The daemon put together: what it leaves to chance is handed in."""
+"""The daemon put together: what it leaves to chance is handed in, and its ports are opened first."""
 
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
+import pytest
+from twisted.application.service import MultiService
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+
+from dragonbelly.service import Listening
 from tests.web.world import World
 
 #: Files of a world, and how often one of them is asked for.
@@ -40,3 +47,21 @@ def test_of_another_chance_comes_something_else():
 
 def test_it_has_its_own_unless_it_is_given_one():
     assert not set(said(None)[:FILES]) & set(said(None)[:FILES])
+
+
+class Sites(MultiService):
+    """All that is to be listened for."""
+
+    public_site = Factory()
+    admin_site = Factory()
+
+
+@pytest.mark.parametrize("runner", ["twistd", "twist"])
+def test_ports_are_opened_once_whoever_runs_it(runner: str) -> None:
+    memory: Any = MemoryReactorClock()
+    listening = Listening(memory, Sites(), ("tcp:80",), ("tcp:81",))  # type: ignore[arg-type]
+    if runner == "twistd":  # as root, if that is who started it
+        listening.privilegedStartService()
+        assert len(memory.tcpServers) == 2
+    listening.startService()
+    assert [port for port, *_ in memory.tcpServers] == [80, 81]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -90,39 +89,26 @@ class Node:
 
 def make_node(
     reactor: Any,
-    root: Path,
+    store: Store,
     secret: bytes,
     *,
-    name: str,
     private: bool = False,
-    reserve: int = 0,
     idle: float = 60.0,
     origins: Iterable[str] = (),
 ) -> HTTPFactory:
     """
     A node, to listen with.
 
-    :param root: where the objects lie; made if need be.
+    :param store: where the objects lie; prepared before the first request.
     :param secret: what URLs are signed with; not empty.
-    :param name: what the node is called in the log.
     :param private: whether reading needs a signature too.
-    :param reserve: bytes of the file system that are never given away.
     :param idle: how long a connection may be silent, in s.
     :param origins: pages of these may read and upload with ``fetch``.
-    :raises StartError: nothing can be stored there.
     :raises ValueError: without a secret, or an origin that is none.
     """
     if not secret:
         raise ValueError("a node needs a secret")
     cors = Cors(map(parse_origin, origins), SHARING)
-    store = Store(root, reserve)
-    leftovers = store.prepare()
-    _log.info(
-        "node {name}: files in {root}, {leftovers} unfinished uploads removed",
-        name=name,
-        root=str(root),
-        leftovers=leftovers,
-    )
     node = Node(reactor, store, secret, private, idle, cors)
 
     def request(channel: Any) -> NodeRequest:

@@ -15,8 +15,9 @@ from twisted.python import usage
 
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.node.server import make_node
+from dragonbelly.node.store import Store
 from dragonbelly.secret import read_secret
-from dragonbelly.starting import cannot_start, endpoint, give_up, listen, origin_option
+from dragonbelly.starting import cannot_start, endpoint, give_up, open_ports, origin_option
 from dragonbelly.units import Size
 
 _log = Logger()
@@ -70,25 +71,37 @@ class NodeService(Service):
     def __init__(self, reactor: Any, options: Options) -> None:
         self._reactor = reactor
         self._options = options
+        self._store = Store(Path(options["root"]), options.reserve)
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        options = self._options
+        factory = make_node(
+            self._reactor,
+            self._store,
+            options.secret,
+            private=bool(options["private"]),
+            origins=options.origins,
+        )
+        [self._port] = open_ports(self._reactor, [(options["listen"], factory)], options)
 
     def startService(self) -> None:
-        # Not in privilegedStartService: the directory is made by the user who will write to it.
-        options = self._options
+        if self._port is None:  # ``twist``, unlike ``twistd``, knows no privileges
+            self.privilegedStartService()
+        assert self._port is not None
         try:
-            factory = make_node(
-                self._reactor,
-                Path(options["root"]),
-                options.secret,
-                name=options["name"],
-                private=bool(options["private"]),
-                reserve=options.reserve,
-                origins=options.origins,
-            )
-            self._port = listen(self._reactor, options["listen"], factory)
+            # Not earlier: the directory is made by the user who will write to it.
+            leftovers = self._store.prepare()
         except StartError as error:
-            cannot_start(error, options)
+            cannot_start(error, self._options)
         super().startService()
-        _log.info("{name} listens on {address}", name=options["name"], address=self._port.getHost())
+        _log.info(
+            "node {name}: files in {root}, {leftovers} unfinished uploads removed, listens on {address}",
+            name=self._options["name"],
+            root=self._options["root"],
+            leftovers=leftovers,
+            address=self._port.getHost(),
+        )
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

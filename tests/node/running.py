@@ -14,6 +14,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from dragonbelly.node.server import make_node
 from dragonbelly.node.signature import sign
+from dragonbelly.node.store import Store
 from dragonbelly.testing import reactor
 
 SECRET = b"a secret of the test"
@@ -28,8 +29,9 @@ class Answer(NamedTuple):
 class RunningNode:
     """``options`` are those of ``make_node``."""
 
-    def __init__(self, root: Path, port: int = 0, **options: Any) -> None:
+    def __init__(self, root: Path, port: int = 0, reserve: int = 0, **options: Any) -> None:
         self.root = root
+        self.reserve = reserve
         self.port = port
         self.options = options
         self._listening: Any = None
@@ -37,7 +39,9 @@ class RunningNode:
     def start(self) -> None:
         async def listen() -> Any:
             running = reactor.start()
-            factory = make_node(running, self.root, SECRET, name="test", **self.options)
+            store = Store(self.root, self.reserve)
+            store.prepare()
+            factory = make_node(running, store, SECRET, **self.options)
             return await TCP4ServerEndpoint(running, self.port, interface="127.0.0.1").listen(factory)
 
         self._listening = reactor.run(listen)

@@ -18,6 +18,7 @@ import pytest
 from dragonbelly.node.sending import CHUNK
 from dragonbelly.node.server import make_node
 from dragonbelly.node.signature import sign
+from dragonbelly.node.store import Store
 from dragonbelly.testing import reactor
 from tests.node.running import SECRET, RunningNode
 from tests.waiting import until
@@ -355,7 +356,7 @@ class TestSignatures:
 
     def test_a_secret_is_needed(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="secret"):
-            make_node(reactor.start(), tmp_path, b"", name="n")
+            make_node(reactor.start(), Store(tmp_path), b"")
 
 
 class TestOwnQuestions:
