@@ -15,6 +15,10 @@ test: $(VENV)/.test servers lint types unit
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive dragonbelly twisted setup.py examples \
+		--exclude dragonbelly/testing
+# B311: the simulation has a seeded random source on purpose; no secret is made there.
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive dragonbelly/testing --skip B311
 
 types: $(VENV)/.test
 	$(BIN)/mypy

@@ -33,9 +33,11 @@ TEST = [
     "pyarrow>=15",
     "pillow>=10",
     "ruff>=0.6",
+    "bandit>=1.8",
     "mypy>=1.11",
     "mypy-zope>=1.0.7",
     "types-requests>=2.31",
+    "types-defusedxml>=0.7",
     "django-stubs>=5",
 ]
 
@@ -63,6 +65,7 @@ setup(
         "msgspec>=0.18.6",
         "httptools>=0.6.1",
         "prometheus-client>=0.20",
+        "defusedxml>=0.7.1",
     ],
     extras_require={
         "embedded": EMBEDDED,

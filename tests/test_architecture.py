@@ -117,6 +117,30 @@ def test_only_composition_roots_import_the_reactor() -> None:
     assert found <= REACTOR
 
 
+def narrows(test: ast.expr) -> bool:
+    """Whether all that an assert says is which type something has."""
+    match test:
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(map(narrows, values))
+        case ast.Compare(ops=[ast.IsNot()], comparators=[ast.Constant(value=None)]):
+            return True
+        case ast.Call(func=ast.Name(id="isinstance")):
+            return True
+    return False
+
+
+def test_an_assert_guards_nothing() -> None:
+    """``python -O`` leaves them out.  What is for tests, as the contract suites are, asserts what it likes."""
+    guards = [
+        f"{path.relative_to(ROOT.parent)}:{node.lineno}: {ast.unparse(node)}"
+        for name, path in modules()
+        if not name.startswith("dragonbelly.testing")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assert) and not narrows(node.test)
+    ]
+    assert guards == []
+
+
 @pytest.mark.parametrize("module", PURE)
 def test_pure_modules_install_no_reactor(module: str) -> None:
     check = f"import sys, {module}; sys.exit('twisted.internet.reactor' in sys.modules)"

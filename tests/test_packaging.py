@@ -55,5 +55,6 @@ def test_metadata() -> None:
         "msgspec",
         "httptools",
         "prometheus-client",
+        "defusedxml",
     }
     assert dragonbelly.__version__

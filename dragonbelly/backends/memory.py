@@ -143,7 +143,8 @@ class MemoryBackend:
         return self.free is None or size <= self.free + len(self.objects.get(key, b""))
 
     def _key_of(self, url: str) -> str:
-        assert url.startswith(self._base), url
+        if not url.startswith(self._base):
+            raise ValueError(f"{url} is not at {self._base}")
         return unquote(url.removeprefix(self._base))
 
     def _store(self, key: str, data: bytes) -> None:
@@ -212,7 +213,8 @@ class _Body:
         self._running = False
 
     def deliver(self, protocol: IProtocol) -> None:
-        assert self._protocol is None, "delivered twice"
+        if self._protocol is not None:
+            raise RuntimeError("delivered twice")
         self._protocol = protocol
         protocol.makeConnection(self)  # type: ignore[arg-type]
         self._run()

@@ -386,7 +386,7 @@ class Core:
                 if refused.retry_after is not None:
                     pause = min(max(pause, refused.retry_after), PAUSE_MAX)
             # Not all at once: those who failed together would come back together.
-            await self.wire.sleep(pause * (0.5 + random.random()))
+            await self.wire.sleep(pause * (0.5 + random.random()))  # nosec B311 # nothing to guess
         raise AssertionError("unreachable")
 
     def _refusal(self, answer: Answer) -> Error:

@@ -76,7 +76,8 @@ class _View:
         answer = self._redirects.for_response(self._method, int(status[:3]), headers)
         if answer is not None and self._handed_over:
             # Its body is out of our hands: as when the headers were sent already.
-            assert exc_info is not None and exc_info[1] is not None, "start_response was called twice"
+            if exc_info is None or exc_info[1] is None:
+                raise RuntimeError("start_response was called twice")
             raise exc_info[1].with_traceback(exc_info[2])
         if answer is not None:
             status, headers = answer.line, answer.headers

@@ -607,3 +607,13 @@ def test_base_urls() -> None:
     assert base_of("https://[::1]:8443").host == "::1"
     server = HttpServer(reactor.start(), "http://store1:8000/a/")
     assert server.url("b c/%?#é") == "http://store1:8000/a/b%20c/%25%3F%23%C3%A9"
+
+
+def test_nothing_is_asked_elsewhere() -> None:
+    async def elsewhere() -> object:
+        return await server.request("GET", "http://127.0.0.1:1/a")
+
+    with talking_to(once(OK + b"Content-Length: 0\r\n\r\n")) as (_, server):
+        refused = outcome(elsewhere)
+        assert isinstance(refused, ValueError)
+        assert "is not at http://" in str(refused)

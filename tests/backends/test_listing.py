@@ -63,7 +63,14 @@ def test_propfind() -> None:
 
 @pytest.mark.parametrize(
     "listing",
-    [b"", b"<a/>", b"<multistatus", b'<!DOCTYPE a [<!ENTITY b "c">]><m:multistatus xmlns:m="DAV:"/>'],
+    [
+        b"",
+        b"<a/>",
+        b"<multistatus",
+        b'<!DOCTYPE a [<!ENTITY b "c">]><m:multistatus xmlns:m="DAV:"/>',
+        # No byte search finds that one.
+        '<!DOCTYPE a [<!ENTITY b "c">]><m:multistatus xmlns:m="DAV:"/>'.encode("utf-16"),
+    ],
 )
 def test_no_propfind(listing: bytes) -> None:
     with pytest.raises(ValueError):

@@ -363,3 +363,20 @@ def test_an_error_of_a_permission_comes_through() -> None:
 
     with pytest.raises(LookupError, match="no database"):
         RedirectMiddleware(never, redirects, allow)(environment("/media/a", "GET"), lambda *_: print)
+
+
+def test_a_view_that_answers_twice_is_told() -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", list(TEXT))
+        return Late(start_response)  # type: ignore[return-value]
+
+    class Late(list[bytes]):
+        def __init__(self, start_response: Any) -> None:
+            self.start_response = start_response
+
+        def __iter__(self) -> Any:
+            self.start_response("200 OK", list(REDIRECT))
+            yield b""
+
+    with pytest.raises(RuntimeError, match="called twice"):
+        list(RedirectMiddleware(app, redirects)(environment("/", "GET"), lambda *arguments: None))
