@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check lint types unit servers wheel bench chaos soak clean
+# What the tests ran with, to the version: for them and for images.  Users get the ranges of setup.py.
+LOCK   := etc/constraints.txt
+
+.PHONY: run test check lint types unit servers wheel bench chaos soak lock audit-dependencies clean
 
 # A running store with its data in ./dragonbelly-data; arguments: make run ARGS="--data DIR"
 run: $(VENV)/.run
@@ -41,6 +44,23 @@ soak: $(VENV)/.test
 chaos: $(VENV)/.test servers
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+# The newest that setup.py allows, written down.  No hashes: pip wants none beside an editable install, and a mirror that
+# builds wheels itself has others.
+lock:
+	rm -rf $(VENV)/lock
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
+	{ sed -n '/^#/p' $(LOCK); $(VENV)/lock/bin/pip list --format freeze --exclude-editable --exclude pip; } > $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+	rm -rf $(VENV)/lock
+
+# Whether anything that is pinned has a known weakness.  Not a part of `make test`: it asks pypi.org, which a machine for
+# tests may not reach.  What cannot be looked up is a failure (--strict), or a mirror would make everything look well.
+audit-dependencies: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --upgrade pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(LOCK)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Dragonbelly needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
@@ -50,8 +70,10 @@ $(VENV)/.run: setup.py pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[embedded,cli]' --config-settings editable_mode=compat
 	touch $@
 
-$(VENV)/.test: setup.py pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
+# In the environment, as --constraint says nothing of what builds the package; newer pips have a variable for that.
+$(VENV)/.test: setup.py pyproject.toml $(LOCK) | $(VENV)/bin/python
+	PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK) \
+		$(BIN)/pip install --quiet --editable '.[test]' --config-settings editable_mode=compat
 	touch $@ $(VENV)/.run
 
 clean:
