@@ -31,7 +31,8 @@ unit: $(VENV)/.test servers
 
 # The servers that the tests start: installed from Debian where that is possible, else named.
 servers:
-	@etc/install-servers redis-server nginx curl zsh chromium chromedriver=chromium-driver
+	@etc/install-servers redis-server nginx curl zsh chromium chromedriver=chromium-driver \
+		systemd-analyze=systemd
 
 bench: $(VENV)/.test servers
 	$(BIN)/python -m benchmarks
