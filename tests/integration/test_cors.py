@@ -134,8 +134,9 @@ def test_a_page_uploads_and_reads() -> None:
             assert shared(first) == {
                 **leave(exposed=DAEMON_EXPOSED),
                 "access-control-allow-methods": "GET, HEAD, PUT, POST, PATCH, DELETE",
-                "access-control-allow-headers": "content-type, if-match, if-none-match, repr-digest, "
-                "content-digest, content-md5, dragonbelly-copies, dragonbelly-expires, dragonbelly-policy",
+                "access-control-allow-headers": "authorization, content-type, if-match, if-none-match, "
+                "repr-digest, content-digest, content-md5, dragonbelly-copies, dragonbelly-expires, "
+                "dragonbelly-policy",
                 "access-control-max-age": "7200",
             }
         begun = ask("POST", f"{api}/uploads", json.dumps({"path": "a.txt", "size": 5}).encode(), page)

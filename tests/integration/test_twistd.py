@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.servers
 SAMPLE = Path(__file__).parents[2] / "etc" / "dragonbelly.toml"
 COMMAND = Path(sys.executable).with_name("dragonbelly")
 SECRET = "the secret of the node that the sample names"
+TOKEN = "the secret of a token"
 
 
 def replaced(text: str, pattern: str, by: str) -> str:
@@ -49,6 +51,9 @@ class Installation:
         text = replaced(text, r'^url = "http://store2\..*$', f'url = "{stores[1]}"')
         text = replaced(text, r'^url = "http://store3\..*$', f'url = "{node}"')
         text = replaced(text, r'^secret = "change me"$', f'secret = "{SECRET}"')
+        for line in ("[[token]]", 'name = "shop"', 'scopes = ["read", "list", "write"]'):
+            text = replaced(text, rf"^#     {re.escape(line)}$", line)
+        text = replaced(text, r"^#     sha256 = .*$", f'sha256 = "{sha256(TOKEN.encode()).hexdigest()}"')
         self.config = directory / "dragonbelly.toml"
         self.config.write_text(text)
 
@@ -134,7 +139,7 @@ def test_the_sample_as_a_daemon_from_start_to_sigterm(installation: Installation
     assert "dragonbelly" in " ".join(process.cmdline())
 
     (file := tmp_path / "film.mp4").write_bytes(os.urandom(100_000))
-    curl("--fail", "-LT", str(file), f"{installation.url}/film.mp4")
+    curl("--fail", "-H", f"Authorization: Bearer {TOKEN}", "-LT", str(file), f"{installation.url}/film.mp4")
     assert follow(f"{installation.url}/film.mp4").body == file.read_bytes()
 
     def copied() -> bool:
