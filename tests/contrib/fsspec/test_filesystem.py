@@ -56,8 +56,9 @@ def test_the_server_is_told_by_options_or_the_environment(
 def test_the_token(site: Site, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRAGONBELLY_TOKEN", "from-outside")
     with Meddler(site.daemon.url, lambda method, path: None) as meddler:
-        DragonbellyFileSystem(meddler.url, skip_instance_cache=True).ls("")
-        DragonbellyFileSystem(meddler.url, token="given", skip_instance_cache=True).ls("")
+        for given in ({}, {"token": "given"}):
+            with pytest.raises(errors.Denied, match="this token is not known"):
+                DragonbellyFileSystem(meddler.url, skip_instance_cache=True, **given).ls("")
         assert [h["Authorization"] for h in meddler.headers] == ["Bearer from-outside", "Bearer given"]
 
 
