@@ -133,6 +133,7 @@ class NodeRequest(Request):
     def intake(self) -> Intake:
         # What can be refused is refused before the body comes.
         try:
+            self.authority()
             method = self.method.decode("latin-1")
             if method == "OPTIONS":
                 self._preflight = self._node.cors.preflight(method, self.all_headers())

@@ -22,6 +22,9 @@ from twisted.web import http
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import implementer, provider
 
+from dragonbelly.errors import BadRequest
+from dragonbelly.web.paths import is_authority
+
 #: A refused body up to this size is read away, so that the connection lives on.
 SMALL_BODY = 64 * 1024
 
@@ -32,6 +35,9 @@ LINGER_IDLE = 3.0
 
 #: First byte of a TLS handshake (RFC 8446 section 5.1); no request begins with it.
 TLS = b"\x16"
+
+#: What a line that continues a header begins with.
+_FOLDS = (b" ", b"\t")
 
 
 class Sink(Protocol):
@@ -95,6 +101,19 @@ class Request(http.Request):
         values = self.requestHeaders.getRawHeaders(name.encode())
         return b", ".join(values).decode("latin-1") if values else None
 
+    def authority(self) -> bytes:
+        """
+        What the ``Host`` header says; empty in HTTP/1.0 without one.
+
+        :raises BadRequest: it is not there exactly once, or is no host (RFC 9112 section 3.2).
+        """
+        hosts = self.requestHeaders.getRawHeaders(b"Host") or []
+        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
+            raise BadRequest("exactly one Host header is needed")
+        if hosts and not is_authority(hosts[0]):
+            raise BadRequest("the Host header is no host and port")
+        return hosts[0] if hosts else b""
+
     def all_headers(self) -> dict[str, str]:
         """The same of every header, by name in lower case."""
         return {
@@ -152,6 +171,30 @@ class Channel(http.HTTPChannel):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def lineReceived(self, line: bytes) -> None:
+        if line[:1] in _FOLDS:
+            # A header over several lines: others read it differently (RFC 9112 section 5.2).
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version != b"HTTP/1.1"):
+            # twisted.web reads over "identity"; where a body ends must not be in doubt (RFC 9112 section 6.3).
+            return bool(self._failChooseTransferDecoder())
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        # twisted.web finds "close" in the first field only, and between spaces.
+        for field in request.requestHeaders.getRawHeaders(b"Connection", ()):
+            if b"close" in (option.strip() for option in field.lower().split(b",")):
+                request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+                return False
+        return bool(super().checkPersistence(request, version))
 
     def headerReceived(self, line: bytes) -> bool:
         try:

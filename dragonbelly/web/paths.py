@@ -22,7 +22,7 @@ RESERVED = "/-/"
 
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
-_AUTHORITY = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]*?)\.?(?::[0-9]*)?")
+_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*?)\.?(?::[0-9]*)?")
 
 
 class Target(NamedTuple):
@@ -41,10 +41,12 @@ class Target(NamedTuple):
 
 
 def split_target(raw: bytes) -> Target:
-    """:raises BadPath: neither an origin form nor an absolute one."""
+    """:raises BadPath: neither an origin form nor an absolute one, or one without a proper host."""
     host = None
     if match := _ABSOLUTE.fullmatch(raw):
         host, raw = match[1], match[2]
+        if not host or not is_authority(host):
+            raise BadPath("the request target has no host, or one that is none")
         if not raw.startswith(b"/"):
             raw = b"/" + raw
     if not raw.startswith(b"/"):
@@ -113,10 +115,15 @@ def quote_name(name: str) -> str:
     return quote(name, safe="/")
 
 
+def is_authority(text: bytes) -> bool:
+    """Whether it is a host, with a port or without, or nothing at all."""
+    return not text or host_name(text) != ""
+
+
 def host_name(authority: bytes) -> str:
     """
     The host of an authority or Host header, without port, in lower case and without a trailing dot; empty when
-    there is none that could be a name of ours.
+    there is none.
     """
-    match = _AUTHORITY.fullmatch(authority.strip(b" \t").lower())
-    return match[1].decode() if match else ""
+    match = _AUTHORITY.fullmatch(authority)
+    return match[1].decode().lower() if match else ""

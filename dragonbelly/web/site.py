@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from dragonbelly import __version__
 from dragonbelly.cors import Cors, Sharing, parse_origin
-from dragonbelly.errors import BadPath, BadRequest, ClientError, NotFound, StateUnavailable, TooLarge
+from dragonbelly.errors import BadPath, ClientError, NotFound, StateUnavailable, TooLarge
 from dragonbelly.metrics import Metrics
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
@@ -199,13 +199,10 @@ class SiteRequest(Request):
     def _question(self) -> Question:
         if self.oversized:
             raise TooLarge(f"a body of at most {BODY_MAX} bytes is taken here", maximum=BODY_MAX)
-        hosts = self.requestHeaders.getRawHeaders(b"Host") or []
-        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
-            raise BadRequest("exactly one Host header is needed")
         return Question(
             method=self.method.decode("latin-1"),
             target=split_target(self.uri),
-            host=hosts[0] if hosts else b"",
+            host=self.authority(),
             headers=self.all_headers(),
             announced=self.announced,
             body=self.body,

@@ -18,6 +18,7 @@ from dragonbelly.web.paths import (
     SEGMENT_MAX,
     check_name,
     host_name,
+    is_authority,
     parse_name,
     quote_name,
     split_target,
@@ -244,8 +245,6 @@ def test_no_name(target: bytes, why: str) -> None:
         (b"HTTPS://H:8080/a", b"/a", None, b"H:8080"),
         (b"http://h", b"/", None, b"h"),
         (b"http://h?q", b"/", b"q", b"h"),
-        (b"http://u@h/a", b"/a", None, b"u@h"),
-        (b"http:///a", b"/a", None, b""),
     ],
 )
 def test_a_target(raw: bytes, path: bytes, query: bytes | None, host: bytes | None) -> None:
@@ -253,7 +252,22 @@ def test_a_target(raw: bytes, path: bytes, query: bytes | None, host: bytes | No
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"*", b"h:443", b"a/b", b"?a", b"ftp://h/a", b"file:///a", b"/a#b", b"/a?b#c", b"http://h/#"]
+    "raw",
+    [
+        b"",
+        b"*",
+        b"h:443",
+        b"a/b",
+        b"?a",
+        b"ftp://h/a",
+        b"file:///a",
+        b"/a#b",
+        b"/a?b#c",
+        b"http://h/#",
+        b"http:///a",
+        b"http://:80/a",
+        b"http://u@h/a",
+    ],
 )
 def test_no_target(raw: bytes) -> None:
     with pytest.raises(BadPath):
@@ -279,12 +293,13 @@ def test_what_does_not(raw: bytes) -> None:
         (b"files.example.com:", "files.example.com"),
         (b"files.example.com.", "files.example.com"),
         (b"files.example.com.:80", "files.example.com"),
-        (b" files.example.com ", "files.example.com"),
         (b"127.0.0.1:80", "127.0.0.1"),
         (b"[::1]", "[::1]"),
         (b"[::1]:8080", "[::1]"),
         (b"[2001:DB8::1]", "[2001:db8::1]"),
         (b"", ""),
+        (b".", ""),
+        (b" files.example.com ", ""),
         (b"user@files.example.com", ""),
         (b"a:b@files.example.com:80", ""),
         (b"f\xc3\xa9.example.com", ""),
@@ -302,6 +317,7 @@ def test_what_does_not(raw: bytes) -> None:
 )
 def test_a_host(authority: bytes, host: str) -> None:
     assert host_name(authority) == host
+    assert is_authority(authority) is (bool(host) or not authority)
 
 
 @given(st.binary())
