@@ -20,6 +20,19 @@ _MARK = re.compile(rf"@({PATTERN})(?:\.([1-9][0-9]{{0,5}}))?")
 MARKER = ".dragonbelly/backend"
 
 
+#: Bytes of a key, at most.
+KEY_MAX = 1200
+
+_NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def is_key(text: str) -> bool:
+    """Whether a backend could have been given it as a key (``IBackend`` says what one is)."""
+    if len(text) > KEY_MAX or _NO_TEXT.search(text) or len(text.encode()) > KEY_MAX:
+        return False
+    return not {"", ".", ".."} & set(text.split("/"))
+
+
 def looks_like_mark(segment: str) -> bool:
     """Whether a path's segment could be mistaken for the version directory."""
     return _MARK.fullmatch(segment) is not None

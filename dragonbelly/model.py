@@ -8,12 +8,15 @@ never moved.  Times are whole unix seconds, sizes are bytes, digests raw bytes.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 #: What the layout of a record is called in ``db:meta``; a daemon refuses a store of another number.
 FORMAT = 1
+
+#: A number of bytes: where one is read from elsewhere, anything else is refused.
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 #: Versions of one path that are not live, at most.
 SPARE_VERSIONS = 16
@@ -299,14 +302,14 @@ class StoredKey(msgspec.Struct, frozen=True):
     """One object of a walk."""
 
     key: str
-    size: int
+    size: Bytes
 
 
 class Space(msgspec.Struct, frozen=True):
     """Bytes of a backend's storage, None where it cannot tell."""
 
-    free: int | None = None
-    total: int | None = None
+    free: Bytes | None = None
+    total: Bytes | None = None
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ PURE = (
     "dragonbelly.model",
     "dragonbelly.ids",
     "dragonbelly.keys",
+    "dragonbelly.names",
     "dragonbelly.events",
     "dragonbelly.lifecycle",
     "dragonbelly.replication.plan",

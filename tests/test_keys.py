@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragonbelly.ids import created, is_ulid, ulid
-from dragonbelly.keys import MARKER, key_of, looks_like_mark, parse_key, storage_key
+from dragonbelly.keys import MARKER, is_key, key_of, looks_like_mark, parse_key, storage_key
 from dragonbelly.model import Path, Replica, ReplicaState
 from tests.builders import live, vid
 
@@ -96,3 +96,31 @@ def test_all_of_the_randomness_is_used():
 @pytest.mark.parametrize("text", ["", "0" * 25, "0" * 27, "8" + "0" * 25, "0" * 25 + "U", "0" * 26 + "\n"])
 def test_what_is_no_id(text):
     assert not is_ulid(text)
+
+
+@pytest.mark.parametrize("key", ["a", "a/b", "media/@x/é \\?#%", "...", "a" * 1200, "é" * 600])
+def test_what_a_backend_may_be_given(key):
+    assert is_key(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "a/../b",
+        "a/./b",
+        "a\n",
+        "a\x00b",
+        "\x7f",
+        "\ud800",
+        "a" * 1201,
+        "é" * 601,
+    ],
+)
+def test_what_no_backend_was_given(key):
+    assert not is_key(key)

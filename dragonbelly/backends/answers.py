@@ -34,6 +34,10 @@ LISTING_TIME = 300.0
 TRICKLE = 4096
 
 
+#: Digits of a length, at most: an exabyte.
+DIGITS = 18
+
+
 class Answer:
     """A response: its status and header have come.  ``what`` says to which request, for messages."""
 
@@ -59,9 +63,9 @@ class Answer:
         if self._response.request.method == b"HEAD":
             announced = set(self.headers.getRawHeaders(b"content-length", ()))
             only = announced.pop() if len(announced) == 1 else b""
-            return int(only) if only.isdigit() else None
+            return int(only) if only.isdigit() and len(only) <= DIGITS else None
         length = self._response.length
-        return None if length is UNKNOWN_LENGTH else cast(int, length)
+        return None if length is UNKNOWN_LENGTH or length >= 10**DIGITS else cast(int, length)
 
     def body(self) -> IObjectBody:
         """

@@ -23,11 +23,14 @@ from dragonbelly.backends.secure_link import signed
 from dragonbelly.bodies import BytesBody
 from dragonbelly.errors import BackendRefused, BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
-from dragonbelly.keys import looks_like_mark
+from dragonbelly.keys import is_key, looks_like_mark
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 from dragonbelly.secret import Secret
 from dragonbelly.signing import steady
 from dragonbelly.units import Interval
+
+#: Directories that wait to be listed, at most: they are kept in memory.
+DIRECTORIES = 2_000_000
 
 
 class DavOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,8 +100,12 @@ class DavBackend(HttpBackend):
                 if not directory:
                     raise BackendRefused(f"{error}: its root cannot be listed") from None
                 continue  # never there, or removed since its parent was listed
+            if len(pending) + len(entries) > DIRECTORIES:
+                raise BackendUnavailable(f"{self.name}: more than {DIRECTORIES} directories are to be listed")
             for entry in entries:
                 key = f"{directory}/{entry.name}" if directory else entry.name
+                if not is_key(key):
+                    continue
                 if entry.directory:
                     pending.append(key)
                 else:

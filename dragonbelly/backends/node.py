@@ -19,6 +19,7 @@ from dragonbelly.backends.http import Answer, HttpBackend, quoted
 from dragonbelly.digests import of_repr_digest
 from dragonbelly.errors import BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
+from dragonbelly.keys import is_key
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 from dragonbelly.node.listing import Page
 from dragonbelly.node.media import acceptable
@@ -114,7 +115,10 @@ class NodeBackend(HttpBackend):
             query = urlencode({"prefix": prefix.strip("/"), "after": after, "limit": PAGE})
             page = await self._json(await self._ask("GET", KEYS, query=f"&{query}"), Page)
             for stored in page.keys:
-                yield stored
+                if is_key(stored.key):
+                    yield stored
+            if page.next is not None and _order(page.next) <= _order(after):
+                raise BackendUnavailable(f"{self.name}: its listing goes round in circles")
             after = page.next
 
     async def _ask(self, method: str, key: str, expect: int = 200, query: str = "") -> Answer:
@@ -125,7 +129,7 @@ class NodeBackend(HttpBackend):
     async def _json(self, answer: Answer, type: type[T]) -> T:
         try:
             return msgspec.json.decode(await answer.content(), type=type)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BackendUnavailable(f"{answer.what}: not a node's answer: {error}") from error
 
     def _sign(self, method: str, key: str, expires: int | None = None) -> str:
@@ -141,6 +145,11 @@ class NodeFactory:
 
     def make(self, name: str, options: object, reactor: object) -> IBackend:
         return cast(IBackend, NodeBackend(name, cast(NodeOptions, options), reactor))
+
+
+def _order(key: str) -> list[bytes]:
+    """Keys come in the order of their segments' bytes."""
+    return [segment.encode() for segment in key.split("/")]
 
 
 def _content_type(text: str | None) -> tuple[tuple[str, str], ...]:

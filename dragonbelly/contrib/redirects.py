@@ -22,7 +22,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from dragonbelly.errors import BadPath, ConfigError, DragonbellyError
-from dragonbelly.web.paths import check_name, decode, host_name, quote_name
+from dragonbelly.names import check_name
+from dragonbelly.web.paths import decode, host_name, quote_name
 
 HEADER = "X-Dragonbelly-Redirect"
 

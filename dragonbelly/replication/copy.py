@@ -134,10 +134,17 @@ class Digest(Protocol):
             self.done.errback(BackendUnavailable(f"the object broke off after {self.size} bytes"))
 
 
-async def read_digest(backend: IBackend, key: str, md5: bool = False) -> Digest:
-    """Size and digests of what really lies there.  :raises BackendError: as ``read``."""
+async def read_digest(backend: IBackend, key: str, size: int | None, md5: bool = False) -> Digest:
+    """
+    Size and digests of what really lies there.  Of anything but ``size`` bytes only the size: a server could
+    send for ever.  :raises BackendError: as ``read``.
+    """
     body = await backend.read(key)
     digest = Digest(md5)
+    if body.size != size:
+        body.abandon()
+        digest.size = body.size
+        return digest
     body.deliver(digest)
     await digest.done
     return digest

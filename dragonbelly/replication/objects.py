@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from dragonbelly.errors import BadPath
 from dragonbelly.events import DELETED
 from dragonbelly.ids import created
 from dragonbelly.interfaces import IBackend
-from dragonbelly.keys import looks_like_mark, parse_key, storage_key
+from dragonbelly.keys import parse_key, storage_key
 from dragonbelly.model import Path, Record, Version, VersionState
+from dragonbelly.names import check_name
 
 #: Objects that are looked at together.
 LOT = 200
@@ -31,8 +33,10 @@ def of_key(key: str, size: int) -> StoredObject | None:
     parsed = parse_key(key)
     if parsed is None or storage_key(*parsed) != key:
         return None
-    if any(looks_like_mark(segment) for segment in parsed[0].name.split("/")):
-        return None  # no path of a file
+    try:
+        check_name(parsed[0].name)
+    except BadPath:
+        return None  # no file has that name, whatever the server says
     return StoredObject(key, size, *parsed)
 
 

@@ -332,7 +332,7 @@ class Replicator(TickingService):
         visit.fail(step)  # once a visit, whatever it says
         try:
             digest = await read_digest(
-                self._cluster.backend(step.backend), key_of(visit.path, version, replica)
+                self._cluster.backend(step.backend), key_of(visit.path, version, replica), version.size
             )
         except NoSuchObject:
             if missing or not await self._health.believed(step.backend):

@@ -187,12 +187,14 @@ class Verifier:
             try:
                 digest = await self._readers.run(
                     lambda: Deferred.fromCoroutine(
-                        read_digest(backend, key_of(path, version, replica), md5=upload.md5 is not None)
+                        read_digest(backend, key_of(path, version, replica), stat.size, upload.md5 is not None)
                     )
                 )
             except BackendError as error:
                 self._health.doubt(replica.backend, error)
                 return Seen(unknown=True)
+            if digest.size != stat.size:
+                return Seen(unknown=True)  # it says now one thing, now another
             sha256 = digest.sha256.digest()
             md5_fits = digest.md5 is None or digest.md5.digest() == upload.md5
         if not md5_fits or upload.sha256 not in (None, sha256):

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from dragonbelly.errors import BadField, BadPath, BadRequest
+from dragonbelly.names import check_name
 from dragonbelly.web.message import Question
-from dragonbelly.web.paths import check_name
 
 T = TypeVar("T")
 

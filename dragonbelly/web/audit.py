@@ -13,12 +13,12 @@ from dragonbelly.config.values import Config
 from dragonbelly.errors import BadField, BadPath, MethodNotAllowed
 from dragonbelly.interfaces import IStateStore
 from dragonbelly.model import Path, Version
+from dragonbelly.names import check_name
 from dragonbelly.replication.audit import AskedAudit, Audit
 from dragonbelly.replication.audit_round import Finding, Round, outcome
 from dragonbelly.web.announced import rfc3339
 from dragonbelly.web.asked import Query, decode
 from dragonbelly.web.message import Answer, Question, json_answer
-from dragonbelly.web.paths import check_name
 
 #: Damaged files that are named: if nothing is said, and at most.
 DAMAGED, DAMAGED_MAX = 1000, 10_000

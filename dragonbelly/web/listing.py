@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from dragonbelly.web.paths import SEGMENT_MAX
+from dragonbelly.names import SEGMENT_MAX
 
 #: Questions to the store for one page, and names in one answer: a folder of many files costs one question more.
 QUESTIONS, BATCH = 200, 1000

@@ -7,15 +7,11 @@ Sources: RFC 9112 section 3.2 (forms of the target), RFC 3986 section 2.1 (perce
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import NamedTuple
 from urllib.parse import quote
 
 from dragonbelly.errors import BadPath
-from dragonbelly.keys import looks_like_mark
-
-#: Bytes of a decoded path, and of one of its segments (what file systems take for a name).
-PATH_MAX, SEGMENT_MAX = 1024, 255
+from dragonbelly.names import PATH_MAX, check_name
 
 #: Everything under this belongs to the service itself.
 RESERVED = "/-/"
@@ -68,33 +64,6 @@ def parse_name(raw: bytes) -> str:
     if not raw.startswith(b"/"):
         raise BadPath("the path does not begin with a slash")
     return check_name(decode(raw[1:]))
-
-
-def check_name(name: str) -> str:
-    """The name, which came decoded (from JSON), if it is one of a file.  :raises BadPath: it is not."""
-    try:
-        encoded = name.encode()
-    except UnicodeEncodeError:
-        raise BadPath("the path has lone surrogates") from None
-    if len(encoded) > PATH_MAX:
-        raise BadPath(f"the path is longer than {PATH_MAX} bytes")
-    if any(unicodedata.category(c) == "Cc" for c in name):
-        raise BadPath("the path has a control character")
-    if "\\" in name:
-        raise BadPath("the path has a backslash")
-    segments = name.split("/")
-    for segment in segments:
-        if not segment:
-            raise BadPath("the path is empty" if len(segments) == 1 else "the path has an empty segment")
-        if segment in (".", ".."):
-            raise BadPath("the path has a . or .. segment")
-        if len(segment.encode()) > SEGMENT_MAX:
-            raise BadPath(f"a segment of the path is longer than {SEGMENT_MAX} bytes")
-        if looks_like_mark(segment):
-            raise BadPath("a segment of the path looks like a version's directory")
-    if segments[0] == "-":
-        raise BadPath("paths under /-/ are reserved")
-    return name
 
 
 def decode(raw: bytes) -> str:

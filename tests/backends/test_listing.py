@@ -26,7 +26,27 @@ def test_autoindex_leaves_out_what_is_no_name() -> None:
         assert of_autoindex(f'[{{"name":"{name}","type":"directory"}}]'.encode()) == []
 
 
-@pytest.mark.parametrize("listing", [b"", b"<html>", b"{}", b"[1]", b"[{}]", b'[{"name":1}]', b'[{"name":"a"'])
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"",
+        b"<html>",
+        b"{}",
+        b"[1]",
+        b"[{}]",
+        b'[{"name":1}]',
+        b'[{"name":"a"',
+        b"[" * 200_000,
+        b'[{"name":"a","x":' + b"[" * 200_000,
+        b'[{"name":"a","x":' + b'{"x":' * 200_000,
+        b'[{"name":"a","type":"file","size":-1}]',
+        b'[{"name":"a","type":"file","size":true}]',
+        b'[{"name":"a","type":"file","size":1e9}]',
+        b'[{"name":"a","type":"file","size":9223372036854775808}]',
+        b'[{"name":"a","type":"file","size":' + b"9" * 5000 + b"}]",
+        b'[{"name":"\\ud800","type":"file","size":1}]',
+    ],
+)
 def test_no_autoindex(listing: bytes) -> None:
     with pytest.raises(ValueError):
         of_autoindex(listing)
@@ -61,6 +81,22 @@ def test_propfind() -> None:
     ]
 
 
+def test_sizes_of_propfind() -> None:
+    for size in ("-1", "+1", "1.0", "", "\u0661", "9" * 5000, "9" * 19):
+        assert of_propfind(multistatus(response("/a", size=size)), "/") == []
+
+
+def test_the_first_of_several_counts() -> None:
+    twice = (
+        "<m:response><m:href>/a</m:href><m:href>/b</m:href><m:propstat><m:prop>"
+        "<m:getcontentlength>1</m:getcontentlength></m:prop></m:propstat><m:propstat><m:prop>"
+        "<m:getcontentlength>2</m:getcontentlength></m:prop></m:propstat></m:response>"
+    )
+    other = '<response xmlns="x:"><href>/c</href></response>'
+    within = "<m:x>" + response("/d") + "</m:x>"
+    assert of_propfind(multistatus(twice, other, within), "/") == [Entry("a", False, 1)]
+
+
 @pytest.mark.parametrize(
     "listing",
     [
@@ -68,8 +104,12 @@ def test_propfind() -> None:
         b"<a/>",
         b"<multistatus",
         b'<!DOCTYPE a [<!ENTITY b "c">]><m:multistatus xmlns:m="DAV:"/>',
-        # No byte search finds that one.
-        '<!DOCTYPE a [<!ENTITY b "c">]><m:multistatus xmlns:m="DAV:"/>'.encode("utf-16"),
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a><m:multistatus xmlns:m="DAV:"/>'.encode("utf-16"),
+        b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><m:multistatus xmlns:m="DAV:"/>',
+        multistatus("&b;"),
+        multistatus("<a>" * 100, "</a>" * 100),
+        multistatus("<!--" + "x" * 10_000_000 + "-->"),
+        multistatus("<a " + "".join(f'b{n}=""' for n in range(100_000)) + "/>"),
     ],
 )
 def test_no_propfind(listing: bytes) -> None:

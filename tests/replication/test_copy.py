@@ -191,15 +191,15 @@ def backend(name: str = "s", data: bytes | None = None, **options: Any) -> Fault
 
 
 def test_what_lies_there():
-    digest = done(read_digest(backend(data=BIG), KEY, md5=True))
+    digest = done(read_digest(backend(data=BIG), KEY, len(BIG), md5=True))
     assert (digest.size, digest.sha256.digest(), digest.md5.digest()) == (
         len(BIG),
         sha256(BIG).digest(),
         md5(BIG).digest(),
     )
-    assert done(read_digest(backend(data=b""), KEY)).size == 0
+    assert done(read_digest(backend(data=b""), KEY, 0)).size == 0
     with pytest.raises(NoSuchObject):
-        done(read_digest(backend(), KEY))
+        done(read_digest(backend(), KEY, 1))
 
 
 def reading(body: Body) -> FaultyBackend:
@@ -210,15 +210,23 @@ def reading(body: Body) -> FaultyBackend:
 
 def test_an_object_that_breaks_off():
     body = Body(9)
-    _, results = begun(read_digest(reading(body), KEY))
+    _, results = begun(read_digest(reading(body), KEY, 9))
     body.send(b"abc")
     body.end(ConnectionDone())
     assert results[0].check(BackendUnavailable)
 
 
+def test_an_object_of_another_size_is_not_read():
+    """A server that announces an exabyte could send for ever."""
+    body = Body(10**18)
+    _, results = begun(read_digest(reading(body), KEY, 9))
+    assert results[0].size == 10**18
+    assert body.said == ["abandoned"]
+
+
 def test_giving_a_digest_up():
     body = Body(9)
-    waiting, results = begun(read_digest(reading(body), KEY))
+    waiting, results = begun(read_digest(reading(body), KEY, 9))
     body.send(b"abc")
     waiting.cancel()
     assert body.said == ["stop"]

@@ -25,6 +25,29 @@ def is_new(there: Record, at: float) -> bool:
     return is_forgotten(there, "a", made(at), 0)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "media/../@{}/x",
+        "media/./@{}/x",
+        "media/a/../@{}/x",
+        "media//@{}/x",
+        "media/@{}/..",
+        "media/@{}/",
+        "media/-/@{}/x",
+        "media/a\\b/@{}/x",
+        "media/@{}/a\nb",
+        "media/@{}/a\x00",
+        "media/@{}/a\x85b",
+        "media/@{}/" + "x" * 256,
+        "media/" + "a/" * 520 + "@{}/x",
+        "media/@{0}/@{0}/x",
+    ],
+)
+def test_a_key_of_what_no_file_is_called_is_none_of_ours(key):
+    assert of_key(key.format(ulid(NOW, lambda bits: 7)), 1) is None
+
+
 class TestForgotten:
     def test_only_since_then(self):
         assert is_forgotten(Record(), "a", made(NOW), NOW)

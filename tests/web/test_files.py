@@ -14,8 +14,9 @@ from dragonbelly.errors import BadPath
 from dragonbelly.ids import is_ulid
 from dragonbelly.keys import parse_key
 from dragonbelly.model import BackendState, Path, VersionState
+from dragonbelly.names import check_name
 from dragonbelly.replication.verify import GLANCE, READ_AT_ONCE
-from dragonbelly.web.paths import check_name, quote_name
+from dragonbelly.web.paths import quote_name
 from tests.web.wire import Connection
 from tests.web.world import World
 

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from dragonbelly.errors import BadPath
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.model import Path, Record, Version, VersionState
+from dragonbelly.names import check_name
 from dragonbelly.web.listing import QUESTIONS, Page, list_files
-from dragonbelly.web.paths import check_name
 from tests.web.test_uploads_api import is_problem
 from tests.web.wire import Said
 from tests.web.world import NOW, World

@@ -13,16 +13,8 @@ from dragonbelly.errors import BadPath
 from dragonbelly.ids import ALPHABET
 from dragonbelly.keys import parse_key, storage_key
 from dragonbelly.model import Path
-from dragonbelly.web.paths import (
-    PATH_MAX,
-    SEGMENT_MAX,
-    check_name,
-    host_name,
-    is_authority,
-    parse_name,
-    quote_name,
-    split_target,
-)
+from dragonbelly.names import PATH_MAX, SEGMENT_MAX, check_name
+from dragonbelly.web.paths import host_name, is_authority, parse_name, quote_name, split_target
 
 ULID = "01J9ZQ4Y7H8V5N3K2M1R0TXWCE"
 

@@ -12,7 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from dragonbelly.client.core import base_url
 from dragonbelly.errors import BadPath
-from dragonbelly.web.paths import check_name, quote_name
+from dragonbelly.names import check_name
+from dragonbelly.web.paths import quote_name
 
 #: What ``DRAGONBELLY`` may have beside the options of a storage; the middleware's.
 OF_THE_MIDDLEWARE = frozenset({"allow"})

@@ -27,7 +27,8 @@ from dragonbelly.client.errors import Error, NotFound, NotYet, PreconditionFaile
 from dragonbelly.contrib.django.files import DragonbellyFile
 from dragonbelly.contrib.django.options import Options
 from dragonbelly.errors import BadPath
-from dragonbelly.web.paths import SEGMENT_MAX, check_name, quote_name
+from dragonbelly.names import SEGMENT_MAX, check_name
+from dragonbelly.web.paths import quote_name
 
 #: Names that are tried while others take each of them first.
 NAMES = 10
