@@ -13,7 +13,7 @@ import msgspec
 
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
-from dragonbelly.errors import BadField, Conflict, NoBackend, NotFound, StateUnavailable, TooLarge
+from dragonbelly.errors import BadField, BadRecord, Conflict, NoBackend, NotFound, StateUnavailable, TooLarge
 from dragonbelly.events import Accepted, Changed, Deleted, Event
 from dragonbelly.interfaces import IClock, IReplicationPolicy, IStateStore, MakeId, Snapshot
 from dragonbelly.keys import key_of
@@ -25,6 +25,7 @@ from dragonbelly.replication.plan import Plan, advance, plan
 from dragonbelly.state.accounts import NOTHING
 from dragonbelly.state.cache import RecentRecords
 from dragonbelly.state.promise import promise
+from dragonbelly.unreadable import Unreadable
 
 #: Commits of one change that may lose to others before it is given up.
 ATTEMPTS = 20
@@ -69,6 +70,7 @@ class Ledger:
         self._clock = clock
         self._make_id = make_id
         self._recent = RecentRecords(config.http.cache, config.state.stale)
+        self.unreadable = Unreadable()
         #: Told of each event that was committed, with the record after it.
         self.on_event: Callable[[Path, Event, Record | None], None] = lambda path, event, record: None
         #: Told of a file of which a copy is good again, after none was.
@@ -88,7 +90,12 @@ class Ledger:
         """:raises StateUnavailable: the store does not answer."""
         # From when it was asked for: the answer may have waited for a process that slept.
         asked = self._clock.seconds()
-        snapshot = await self.store.get(path)
+        try:
+            snapshot = await self.store.get(path)
+        except BadRecord as error:
+            self.unreadable.met(path, error)
+            raise
+        self.unreadable.mended(path)
         self._recent.put(path, snapshot, asked)
         return snapshot
 
@@ -144,7 +151,8 @@ class Ledger:
         somebody else was faster, events are asked for again, of the record as it is now.  ``due`` as in
         ``IStateStore.commit``; what changes nothing is not written.
 
-        :raises ClientError: raised by ``events`` or by the lifecycle: nothing was changed.
+        :raises ClientError: raised by ``events`` or by the lifecycle, or because what is there is no record
+            (``BadRecord``): nothing was changed.
         :raises StateUnavailable: unknown whether it happened; the replicator will see to the file either way.
         """
         for _ in range(ATTEMPTS):
@@ -162,6 +170,9 @@ class Ledger:
             except Conflict as conflict:
                 snapshot = conflict.current
                 continue
+            except BadRecord as error:
+                self.unreadable.met(path, error)
+                raise
             self._recent.put(path, snapshot, asked)
             for event in happened:
                 self.on_event(path, event, snapshot.record)

@@ -2,7 +2,8 @@
 The values of the system: paths, records, versions, replicas.
 
 All are immutable; they are stored as msgpack arrays, so a field may be appended (with a default) but
-never moved.  Times are whole unix seconds, sizes are bytes, digests raw bytes.
+never moved.  What is read back is checked, types and ranges both.  Times are whole unix seconds, sizes are
+bytes, digests raw bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,16 @@ FORMAT = 1
 
 #: A number of bytes: where one is read from elsewhere, anything else is refused.
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+#: Unix s, within the years that can be shown.
+Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
+
+#: A whole number that is counted up from 0.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Md5 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+VersionId = Annotated[str, msgspec.Meta(min_length=26, max_length=26)]
 
 #: Versions of one path that are not live, at most.
 SPARE_VERSIONS = 16
@@ -73,18 +84,18 @@ class Replica(msgspec.Struct, frozen=True, array_like=True):
 
     backend: str
     state: ReplicaState
-    since: int = 0
-    generation: int = 0
+    since: Moment = 0
+    generation: Count = 0
     key: str | None = None
 
 
 class Upload(msgspec.Struct, frozen=True, array_like=True):
     """What was announced of an upload, and until when it may arrive.  Dropped when the version is live."""
 
-    deadline: int
-    size: int | None = None
-    sha256: bytes | None = None
-    md5: bytes | None = None
+    deadline: Moment
+    size: Bytes | None = None
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
     #: ``If-None-Match: *``: only if nothing is live.
     create_only: bool = False
     #: ``If-Match``: only if this version is live.
@@ -100,7 +111,7 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     copies: int | None = None
     policy: str | None = None
     #: unix s; the file is deleted then.
-    expires: int | None = None
+    expires: Moment | None = None
 
 
 NO_TERMS = Terms()
@@ -114,16 +125,16 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
     generation of the next one.
     """
 
-    id: str
+    id: VersionId
     state: VersionState
-    since: int
-    size: int | None = None
-    sha256: bytes | None = None
+    since: Moment
+    size: Bytes | None = None
+    sha256: Sha256 | None = None
     replicas: tuple[Replica, ...] = ()
     content_type: str | None = None
     terms: Terms | None = None
     upload: Upload | None = None
-    removals: int = 0
+    removals: Count = 0
 
     def replica(self, backend: str) -> Replica | None:
         for replica in self.replicas:
@@ -148,8 +159,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """
 
     versions: tuple[Version, ...] = ()
-    thin_since: int | None = None
-    tries: int = 0
+    thin_since: Moment | None = None
+    tries: Count = 0
 
     @property
     def live(self) -> Version | None:

@@ -491,6 +491,7 @@ def test_what_knows_no_event():
 # --- anything, in any order ------------------------------------------------------------------------------
 
 NAMES = st.sampled_from("abc")
+DIGESTS = st.sampled_from([b"1" * 32, b"2" * 32])
 NUMBERS = st.integers(0, 5)
 PATH = Path("d", "f")
 
@@ -552,7 +553,10 @@ class Life(RuleBasedStateMachine):
         self.next += 1
 
     @rule(
-        number=NUMBERS, backend=NAMES, size=st.integers(0, 3), digest=st.none() | st.sampled_from([b"1", b"2"])
+        number=NUMBERS,
+        backend=NAMES,
+        size=st.integers(0, 3),
+        digest=st.none() | DIGESTS,
     )
     def verify(self, number, backend, size, digest):
         self.happen(Verified(self.now, self.some(number), backend, size, digest))
@@ -573,7 +577,7 @@ class Life(RuleBasedStateMachine):
     def place(self, number, backend):
         self.happen(Placed(self.now, self.some(number), backend))
 
-    @rule(number=NUMBERS, backend=NAMES, late=st.integers(0, 1), digest=st.sampled_from([b"1", b"2"]))
+    @rule(number=NUMBERS, backend=NAMES, late=st.integers(0, 1), digest=DIGESTS)
     def copy(self, number, backend, late, digest):
         id = self.some(number)
         self.happen(Copied(self.now, id, backend, self.generation(id, backend, late), digest))

@@ -210,7 +210,9 @@ class Audit(TickingService):
 
     async def _look_at(self, round: Round, path: Path, snapshot: Snapshot | None) -> None:
         if snapshot is None:
-            self._found(round, Finding(path.member, RECORD, self._ledger.now))
+            self._ledger.unreadable.met(path)
+            if round.add(Finding(path.member, RECORD, self._ledger.now)):
+                self._metrics.findings.labels(RECORD).inc()
             return
         record = snapshot.record
         if record is None or record.live is None:

@@ -240,6 +240,8 @@ class Comparison(TickingService):
     async def _records(self, names: frozenset[str], failed: set[str], run: str) -> None:
         async def look(at: tuple[Path, Snapshot | None]) -> None:
             path, snapshot = at
+            if snapshot is None:
+                self._ledger.unreadable.met(path)
             live = snapshot.record.live if snapshot is not None and snapshot.record is not None else None
             if live is None:
                 return

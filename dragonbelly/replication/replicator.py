@@ -152,15 +152,15 @@ class Replicator(TickingService):
         lease = Lease(self._store, claim, self._settings.lease, self._clock)
         try:
             if snapshot is None:
-                raise BadRecord(f"the record of {claim.path.member} cannot be decoded; it is left as it is")
+                # Read alone it says why, and the ledger tells.
+                snapshot = await self._ledger.read(claim.path)
             await lease.settle(await self.reconcile(claim.path, snapshot))
         except CancelledError:
             raise
         except StateUnavailable:
             # The lease ends by itself, and the path is due again.
             self._metrics.visits.labels("store_away").inc()
-        except BadRecord as error:
-            self._log.error("{error}", error=error)
+        except BadRecord:
             self._metrics.visits.labels("bad_record").inc()
             await lease.settle(backoff.HOUR)
         except Exception:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from dragonbelly.cluster.health import Health
 from dragonbelly.config.values import Config
-from dragonbelly.errors import BackendError
+from dragonbelly.errors import BackendError, BadRecord
 from dragonbelly.interfaces import IBackend, IClock, Snapshot
 from dragonbelly.ledger import Ledger
 from dragonbelly.model import Record
@@ -78,6 +78,7 @@ class Strays:
                 snapshots = await self._store.get_many([found.path for found in mine])
                 for found, snapshot in zip(mine, snapshots, strict=True):
                     if snapshot is None:
+                        self._ledger.unreadable.met(found.path)
                         continue
                     go_on()
                     if is_foreign(snapshot.record or Record(), found, self._ledger.epoch.born):
@@ -114,7 +115,11 @@ class Strays:
                 self._log.warn("{key} on {name} is nobody's, and not alone: left", key=found.key, name=name)
                 round.foreign += 1
                 continue
-            if not self._is_orphan(name, found, await self._ledger.read(found.path)):
+            try:
+                snapshot = await self._ledger.read(found.path)
+            except BadRecord:
+                continue
+            if not self._is_orphan(name, found, snapshot):
                 continue
             await self._store.confirm()
             go_on()

@@ -117,6 +117,8 @@ class Sweeper(TickingService):
             paths, cursor = await pages(cursor, LOT)
             busy = []
             for path, snapshot in zip(paths, await self._store.get_many(paths), strict=True):
+                if snapshot is None:
+                    self._ledger.unreadable.met(path)
                 record = snapshot.record if snapshot is not None else None
                 if record is not None and self._is_busy(path, record):
                     busy.append(path)

@@ -41,7 +41,7 @@ def decode(path: Path, value: bytes) -> Record | None:
         return None
     try:
         return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(f"the record of {path.member!r} cannot be decoded: {error}") from error
 
 

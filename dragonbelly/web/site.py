@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from dragonbelly import __version__
 from dragonbelly.cors import Cors, Sharing, parse_origin
-from dragonbelly.errors import BadPath, ClientError, NotFound, StateUnavailable, TooLarge
+from dragonbelly.errors import BadPath, BadRecord, ClientError, NotFound, StateUnavailable, TooLarge
 from dragonbelly.metrics import Metrics
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
@@ -90,7 +90,8 @@ class Router:
                 answer = await (self._files.answer if kind == "file" else self._reserved)(question)
         except ClientError as error:
             answer = problem(error)
-            if error.status >= 500 and error.retry_after is None:
+            # Of a damaged record the ledger has said it, once.
+            if error.status >= 500 and error.retry_after is None and not isinstance(error, BadRecord):
                 self.log.error(
                     "{method} {path}: {error}",
                     method=question.method,
