@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # What the tests ran with, to the version: for them and for images.  Users get the ranges of setup.py.
 LOCK   := etc/constraints.txt
 
-.PHONY: run test check lint types unit servers wheel bench chaos soak lock audit-dependencies clean
+.PHONY: run test check lint types unit servers wheel bench chaos soak fuzz lock audit-dependencies clean
 
 # A running store with its data in ./dragonbelly-data; arguments: make run ARGS="--data DIR"
 run: $(VENV)/.run
@@ -44,6 +44,11 @@ soak: $(VENV)/.test
 # A whole site that is broken at random for a minute, under load: make chaos ARGS="--seconds 60 --seed 7"
 chaos: $(VENV)/.test servers
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# Hostile input at random, for long: make fuzz ARGS="-k requests"
+fuzz: $(VENV)/.test servers
+	$(BIN)/pytest -n 2 --timeout=0 --hypothesis-profile=fuzz tests/hostile/test_fuzz.py tests/hostile/test_redirects.py \
+		tests/web/test_paths.py tests/web/test_channel_fuzz.py tests/state/test_accounts.py $(ARGS)
 
 # The newest that setup.py allows, written down.  No hashes: pip wants none beside an editable install, and a mirror that
 # builds wheels itself has others.

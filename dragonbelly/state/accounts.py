@@ -24,8 +24,10 @@ ABSENT = b""
 NOTHING = Snapshot(None, ABSENT)
 
 _encoder = msgspec.msgpack.Encoder()
-#: Records that were read lately: they are immutable, and a file that is asked for again rarely has changed.
-_decode = lru_cache(maxsize=1024)(msgspec.msgpack.Decoder(Record).decode)
+_decoder = msgspec.msgpack.Decoder(Record)
+
+#: What comes of an upload that is not live has been announced.
+_ANNOUNCED = (VersionState.UPLOADING, VersionState.ABANDONED)
 
 
 def encode(record: Record | None) -> bytes:
@@ -35,13 +37,29 @@ def encode(record: Record | None) -> bytes:
     return _encoder.encode(record)
 
 
+# Records that were read lately: they are immutable, and a file that is asked for again rarely has changed.
+@lru_cache(maxsize=1024)
+def _decode(value: bytes) -> Record:
+    """:raises ValueError, RecursionError, msgspec.DecodeError: it is no record, or one that cannot be."""
+    record = _decoder.decode(value)
+    ids, live = set[str](), False
+    for version in record.versions:
+        if version.id in ids or (live and version.state is VersionState.LIVE):
+            raise ValueError("a version, or the live one, is there twice")
+        ids.add(version.id)
+        live = live or version.state is VersionState.LIVE
+        if version.upload is None and version.state in _ANNOUNCED:
+            raise ValueError(f"of the upload {version.id} nothing was announced")
+    return record
+
+
 def decode(path: Path, value: bytes) -> Record | None:
     """:raises BadRecord: the value is no record."""
     if not value:
         return None
     try:
         return _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadRecord(f"the record of {path.member!r} cannot be decoded: {error}") from error
 
 

@@ -22,6 +22,7 @@ from dragonbelly.model import (
     Replica,
     ReplicaState,
     Terms,
+    Upload,
     Use,
     Version,
     VersionState,
@@ -42,7 +43,8 @@ def record(
     id: str = ID,
 ) -> Record:
     """A record of one version."""
-    return Record((Version(id, state, since=0, size=size, replicas=replicas),), thin_since=thin)
+    upload = Upload(deadline=0) if state in (VersionState.UPLOADING, VersionState.ABANDONED) else None
+    return Record((Version(id, state, since=0, size=size, replicas=replicas, upload=upload),), thin_since=thin)
 
 
 def _on_store(test: _Test) -> Callable[[StateStoreContract], None]:
@@ -552,8 +554,14 @@ class StateStoreContract:
             path = paths[n * 7 % len(paths)]
             replicas = tuple(Replica(f"store{(n + k) % 5}", ReplicaState((n + k) % 6)) for k in range(n % 4))
             versions = tuple(
-                Version(ID, VersionState.SUPERSEDED, 0, None if n % 5 == 0 else n << 30, replicas=replicas)
-                for _ in range(n % 3)
+                Version(
+                    f"{ID[:-1]}{k}",
+                    VersionState.SUPERSEDED,
+                    0,
+                    None if n % 5 == 0 else n << 30,
+                    replicas=replicas,
+                )
+                for k in range(n % 3)
             )
             snapshots[path] = await store.commit(path, snapshots[path], Record(versions), None)
         objects: Counter[str] = Counter()

@@ -9,8 +9,8 @@ from tests.builders import vid
 _encode = msgspec.msgpack.encode
 
 
-def _version(**fields: object) -> bytes:
-    """A record of one version, with these fields in the place of proper ones."""
+def _one(**fields: object) -> list[object]:
+    """A version with these fields in the place of proper ones."""
     version = {
         "id": vid(1),
         "state": 1,
@@ -23,7 +23,12 @@ def _version(**fields: object) -> bytes:
         "upload": None,
         "removals": 0,
     }
-    return _encode([[list((version | fields).values())], None, 0])
+    return list((version | fields).values())
+
+
+def _version(**fields: object) -> bytes:
+    """A record of nothing else."""
+    return _encode([[_one(**fields)], None, 0])
 
 
 BROKEN: dict[str, bytes] = {
@@ -41,6 +46,9 @@ BROKEN: dict[str, bytes] = {
     "a digest too short": _version(sha256=b"x"),
     "an id that is none": _version(id="../../x"),
     "a replica that is none": _version(replicas=[["one"]]),
+    "two live ones": _encode([[_one(), _one(id=vid(2))], None, 0]),
+    "a version twice": _encode([[_one(), _one(state=2)], None, 0]),
+    "an upload that nobody announced": _version(state=0),
     "deep": b"\x94\x90\xc0\x00" + b"\x91" * 100_000 + b"\xc0",
     "a giant list": b"\x93\xdd\xff\xff\xff\xff",
     "giant bytes": b"\x93\x91\x9a\xc6\xff\xff\xff\xff",
