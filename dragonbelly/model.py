@@ -27,7 +27,6 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Md5 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-VersionId = Annotated[str, msgspec.Meta(min_length=26, max_length=26)]
 
 #: Versions of one path that are not live, at most.
 SPARE_VERSIONS = 16
@@ -125,7 +124,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
     generation of the next one.
     """
 
-    id: VersionId
+    id: str
     state: VersionState
     since: Moment
     size: Bytes | None = None

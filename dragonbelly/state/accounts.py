@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from dragonbelly.errors import BadRecord
+from dragonbelly.ids import is_ulid
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.model import Path, Record, ReplicaState, Use, VersionState
 
@@ -42,12 +43,15 @@ def encode(record: Record | None) -> bytes:
 def _decode(value: bytes) -> Record:
     """:raises ValueError, RecursionError, msgspec.DecodeError: it is no record, or one that cannot be."""
     record = _decoder.decode(value)
-    ids, live = set[str](), False
-    for version in record.versions:
-        if version.id in ids or (live and version.state is VersionState.LIVE):
-            raise ValueError("a version, or the live one, is there twice")
-        ids.add(version.id)
-        live = live or version.state is VersionState.LIVE
+    versions = record.versions
+    if len(versions) > 1:
+        if len({version.id for version in versions}) < len(versions):
+            raise ValueError("a version is there twice")
+        if sum(version.state is VersionState.LIVE for version in versions) > 1:
+            raise ValueError("two versions are live")
+    for version in versions:
+        if not is_ulid(version.id):
+            raise ValueError(f"{version.id!r} is no id of a version")
         if version.upload is None and version.state in _ANNOUNCED:
             raise ValueError(f"of the upload {version.id} nothing was announced")
     return record

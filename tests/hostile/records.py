@@ -45,6 +45,7 @@ BROKEN: dict[str, bytes] = {
     "a time beyond all years": _version(since=2**60),
     "a digest too short": _version(sha256=b"x"),
     "an id that is none": _version(id="../../x"),
+    "an id of 26 letters that is none": _version(id="\x00" + vid(1)[1:]),
     "a replica that is none": _version(replicas=[["one"]]),
     "two live ones": _encode([[_one(), _one(id=vid(2))], None, 0]),
     "a version twice": _encode([[_one(), _one(state=2)], None, 0]),
