@@ -21,7 +21,8 @@ LANES = ("public", "admin", "node")
 
 EXTRA = """
 [domain.media]
-hosts = ["files.example.com", "[2001:db8::1]"]
+hosts = ["files.example.com", "[2001:db8::1]", "[0:0:0:0:0:0:0:1]"]
+anonymous = ["read", "list", "write"]
 """
 
 
@@ -53,11 +54,7 @@ def heard(received: bytes, data: bytes) -> list[Said]:
 
 @pytest.mark.parametrize(
     ("name", "case"),
-    [
-        pytest.param(name, case, id=f"{name}: {case.name}")
-        for name in LANES
-        for case in cases(node=name == "node")
-    ],
+    [pytest.param(name, case, id=f"{name}: {case.name}") for name in LANES for case in cases(name)],
 )
 def test_answer(lanes: dict[str, Lane], name: str, case: Case) -> None:
     lane = lanes[name]
