@@ -8,6 +8,7 @@ out names that begin with a dot; ``DELETE /d/`` removes a whole tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Literal, cast
 from urllib.parse import unquote, urlsplit
@@ -21,7 +22,7 @@ from dragonbelly.backends.http import Answer, HttpBackend, quoted
 from dragonbelly.backends.listing import PROPFIND, Entry, of_autoindex, of_propfind
 from dragonbelly.backends.secure_link import signed
 from dragonbelly.bodies import BytesBody
-from dragonbelly.errors import BackendRefused, BackendUnavailable, NoSuchObject
+from dragonbelly.errors import BackendRefused, BackendUnavailable, ConfigError, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.keys import is_key, looks_like_mark
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
@@ -37,27 +38,38 @@ class DavOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     ``url`` is what clients are sent to, ``internal_url`` what the daemon talks to (``url`` unless set).
 
-    ``secure_link_secret`` signs every URL as nginx' ``secure_link`` checks them; a link is good for
-    ``secure_link_expires`` at least.  ``listing`` is how directories are listed: by ``autoindex_format json``,
-    or by PROPFIND.
+    ``secure_link_secret`` signs URLs as nginx' ``secure_link`` checks them: all that the daemon goes to itself,
+    those that clients upload to, and, if the server is ``private``, those that they read from.  One of a
+    private server is good for ``secure_link_expires`` at least, unless it is of a private domain.
+
+    ``credential`` tells the server that it is the daemon who asks; clients never get it.  ``listing`` is how
+    directories are listed: by ``autoindex_format json``, or by PROPFIND.
     """
 
     url: str
     internal_url: str | None = None
     secure_link_secret: Secret | None = None
     secure_link_expires: Interval = Interval(3600)
+    private: bool = False
+    credential: Secret | None = None
     listing: Literal["autoindex", "propfind"] = "autoindex"
 
 
 @implementer(IBackend)
 class DavBackend(HttpBackend):
-    """:raises ConfigError: a URL is none."""
+    """:raises ConfigError: a URL or the credential is none, or a secret is missing or everybody's."""
 
     def __init__(self, name: str, options: DavOptions, reactor: Any, **timeouts: float) -> None:
         super().__init__(name, reactor, options.url, options.internal_url, **timeouts)
         self._options = options
+        if (mistake := _mistake(options)) is not None:
+            raise ConfigError(f"backend {name}: {mistake}")
+        credential = options.credential
+        self._authorization = () if credential is None else (("Authorization", f"Bearer {credential}"),)
 
     def download_url(self, key: str, expires: int | None = None) -> str:
+        if not self._options.private:
+            return f"{self._public}/{quoted(key)}"
         if expires is None:
             expires = steady(self._reactor.seconds(), self._options.secure_link_expires)
         return self._signed("GET", self._public, key, expires)
@@ -161,8 +173,12 @@ class DavBackend(HttpBackend):
         except ValueError as error:
             raise BackendUnavailable(f"{answer.what}: no {self._options.listing} listing: {error}") from error
 
-    async def _request(self, method: str, key: str, **how: Any) -> Answer:
-        return await self._server.request(method, self._signed(method, self._server.base, key), **how)
+    async def _request(
+        self, method: str, key: str, headers: tuple[tuple[str, str], ...] = (), **how: Any
+    ) -> Answer:
+        # Always signed, reading too: a server that is private though we believe it is not must not look broken.
+        url = self._signed(method, self._server.base, key)
+        return await self._server.request(method, url, headers=(*self._authorization, *headers), **how)
 
     def _signed(self, method: str, base: str, key: str, expires: int | None = None) -> str:
         url = f"{base}/{quoted(key)}"
@@ -174,7 +190,27 @@ class DavBackend(HttpBackend):
         return f"{url}?{signed(secret, method, _decoded(base, key), expires)}"
 
 
+#: What etc/nginx-storage.conf has in the place of a secret.
+PLACEHOLDER = "CHANGE-THIS-SECRET"
+
+#: Neither special in a header nor in a regular expression of nginx' configuration.
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_-]{32,}")
+
 _PROPFIND = (("Depth", "1"), ("Content-Type", "application/xml; charset=utf-8"))
+
+
+def _mistake(options: DavOptions) -> str | None:
+    """What does not fit together; never shows a secret."""
+    if options.private and options.secure_link_secret is None:
+        return "found private = true without a secure_link_secret, expected the one that the server has"
+    if options.secure_link_secret == PLACEHOLDER:
+        return f"found the secure_link_secret of the sample, {PLACEHOLDER}, expected one that nobody knows"
+    if options.credential is not None and not _CREDENTIAL.fullmatch(options.credential):
+        return (
+            f"found a credential of {len(options.credential)} characters, expected 32 or more, each a letter, "
+            "a digit, '-' or '_'; openssl rand -hex 32 makes one"
+        )
+    return None
 
 
 def _decoded(base: str, key: str) -> str:

@@ -2,9 +2,10 @@
 
 import shutil
 import time
+import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from dragonbelly.backends.dav import DavBackend, DavFactory, DavOptions
+from dragonbelly.backends.dav import PLACEHOLDER, DavBackend, DavFactory, DavOptions
 from dragonbelly.bodies import BytesBody
 from dragonbelly.errors import (
     BackendError,
@@ -23,13 +24,14 @@ from dragonbelly.errors import (
 )
 from dragonbelly.interfaces import IBackend, IBackendFactory
 from dragonbelly.model import Space, Target
+from dragonbelly.secret import Secret
 from dragonbelly.testing import reactor
 from dragonbelly.testing.backend import LARGE, MIB, Broken, Reader, make_key
 from dragonbelly.units import Interval
 from tests.servers.nginx import NginxServer
 from tests.servers.raw import RawServer
 
-SECRET = "it's a secret"
+CREDENTIAL = "only-what-the-daemon-shows-makes-it-one"
 
 
 def make(url: str, **options: Any) -> DavBackend:
@@ -44,7 +46,7 @@ def nginx(request: pytest.FixtureRequest) -> Iterator[NginxServer]:
 
 @pytest.fixture
 def backend(nginx: NginxServer) -> Iterator[DavBackend]:
-    backend = make(nginx.url, secure_link_secret=nginx.secret)
+    backend = make(**nginx.options)
     yield backend
     reactor.run(backend.close)
 
@@ -98,7 +100,7 @@ def test_clients_are_sent_to_the_url_and_the_daemon_goes_to_the_internal_one() -
 
 
 def test_signed_urls() -> None:
-    backend = make("http://s", secure_link_secret="hush", secure_link_expires=Interval(60))
+    backend = make("http://s", private=True, secure_link_secret="hush", secure_link_expires=Interval(60))
     url = backend.download_url("m/f")
     expires = int(url.rpartition("=")[2])
     assert time.time() + 59 <= expires <= time.time() + 76
@@ -106,6 +108,57 @@ def test_signed_urls() -> None:
     assert backend.upload_target("m/f", expires=1_800_000_000).url.endswith("&expires=1800000000")
     assert backend.upload_target("m/f", expires=1_800_000_000).url != backend.download_url("m/f", 1_800_000_000)
     assert "hush" not in url
+
+
+def test_uploads_alone_are_signed_unless_the_server_is_private() -> None:
+    backend = make("http://s", secure_link_secret="hush")
+    assert backend.download_url("m/f") == backend.download_url("m/f", 1_800_000_000) == "http://s/m/f"
+    assert "?md5=" in backend.upload_target("m/f").url
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"private": True}, "found private = true without a secure_link_secret"),
+        ({"secure_link_secret": PLACEHOLDER}, "found the secure_link_secret of the sample"),
+        ({"credential": "x" * 31}, "found a credential of 31 characters, expected 32 or more"),
+        ({"credential": "hush" * 8 + "\r\nX: y"}, "found a credential of 38 characters"),
+        ({"credential": "hush" * 8 + "é"}, "found a credential of 33 characters"),
+    ],
+)
+def test_options_that_do_not_fit(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^backend store1: {said}") as mistake:
+        DavFactory().make("store1", DavOptions(url="http://store1", **options), reactor.start())
+    assert "hush" not in str(mistake.value)
+
+
+# --- the credential
+
+
+@pytest.mark.parametrize("listing", ["autoindex", "propfind"])
+def test_the_daemon_shows_the_credential_with_whatever_it_asks(listing: str) -> None:
+    with RawServer(
+        lambda conversation: conversation.say(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+    ) as raw:
+        backend = make("http://public", internal_url=raw.url, credential=Secret(CREDENTIAL), listing=listing)
+        calls: list[Callable[[], Any]] = [
+            lambda: reactor.run(lambda: backend.stat("m/f")),
+            lambda: reactor.run(lambda: backend.read("m/f")),
+            lambda: reactor.run(lambda: backend.write("m/f", BytesBody(b"x"))),
+            lambda: reactor.run(lambda: backend.delete("m/f")),
+            lambda: walk(backend),
+        ]
+        for call in calls:
+            with pytest.raises(BackendRefused) as refused:
+                call()
+            assert CREDENTIAL not in "".join(traceback.format_exception(refused.value))
+        reactor.run(backend.probe)
+        reactor.run(backend.close)
+        assert len(raw.heads) == len(calls) + 1
+        for head in raw.heads:
+            assert head.count(b"Authorization: Bearer " + CREDENTIAL.encode()) == 1
+    shown = [backend, backend._options, vars(backend)["_options"], backend.download_url("m/f")]
+    assert CREDENTIAL not in f"{shown!r} {backend.upload_target('m/f')!r}"
 
 
 # --- nginx
@@ -228,7 +281,7 @@ def test_a_directory_that_vanishes_during_the_walk(nginx: NginxServer, backend: 
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("nginx", [{"daemon": False}, {"daemon": False, "secret": SECRET}], indirect=True)
+@pytest.mark.parametrize("nginx", [{"daemon": False}, {"daemon": False, "private": True}], indirect=True)
 def test_what_a_client_may_not(nginx: NginxServer, backend: DavBackend) -> None:
     """This machine is a client's here, even one that knows the secret."""
     key = make_key()
@@ -260,7 +313,7 @@ def test_a_daemon_cannot_remove_more_than_a_version(nginx: NginxServer, backend:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("nginx", [{"secret": SECRET}], indirect=True)
+@pytest.mark.parametrize("nginx", [{"private": True, "secret": "it's a secret"}], indirect=True)
 def test_signed_links(nginx: NginxServer, backend: DavBackend) -> None:
     key, other = make_key("a b%?.txt"), make_key()
     write(backend, key)
@@ -280,7 +333,7 @@ def test_signed_links(nginx: NginxServer, backend: DavBackend) -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("nginx", [{"secret": SECRET}], indirect=True)
+@pytest.mark.parametrize("nginx", [{"private": True}], indirect=True)
 def test_a_wrong_secret_or_clock_is_no_missing_object(nginx: NginxServer) -> None:
     class Late:
         """A reactor an hour behind."""
@@ -292,7 +345,9 @@ def test_a_wrong_secret_or_clock_is_no_missing_object(nginx: NginxServer) -> Non
             return time.time() - 2 * 3600
 
     wrong = make(nginx.url, secure_link_secret="another")
-    late = DavBackend("late", DavOptions(url=nginx.url, secure_link_secret=SECRET), Late(), timeout=1)
+    late = DavBackend(
+        "late", DavOptions(url=nginx.url, secure_link_secret=Secret(nginx.secret)), Late(), timeout=1
+    )
     for backend in (wrong, late):
         with pytest.raises(BackendRefused):
             reactor.run(lambda backend=backend: backend.stat(make_key()))  # type: ignore[misc]
@@ -300,9 +355,9 @@ def test_a_wrong_secret_or_clock_is_no_missing_object(nginx: NginxServer) -> Non
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("nginx", [{"secret": SECRET}], indirect=True)
+@pytest.mark.parametrize("nginx", [{"private": True}], indirect=True)
 def test_a_url_with_a_path(nginx: NginxServer) -> None:
-    backend = make(f"{nginx.url}/a%20part/", secure_link_secret=SECRET)
+    backend = make(**nginx.options | {"url": f"{nginx.url}/a%20part/"})
     key = make_key("ä?")
     write(backend, key)
     assert (nginx.root / "a part" / key).is_file()

@@ -23,8 +23,9 @@ from tests.servers.redis import RedisServer
 #: Room of the store that can be filled.
 MEBIBYTES = 12
 
-#: Signed links for two of the stores; to the others anybody may upload.
-SECRETS = {"one": "secret of one", "two": "secret of two"}
+#: Two of the stores want signed links for reading, too; two know the daemons by a credential alone.
+PRIVATE = ("one", "two")
+CREDENTIALS = {name: f"credential-of-the-daemons-for-{name}" for name in ("two", "three")}
 
 _SECTIONS = f"""
 [state]
@@ -48,7 +49,6 @@ read_every = "15s"
 _BACKEND = """\
 [backend.{name}]
 kind = "dav"
-url = "{url}"
 internal_url = "http://127.0.0.1:{port}"
 """
 
@@ -81,7 +81,10 @@ class ChaosSite:
             self.stores: dict[str, NginxServer] = {}
             for name in STORES:
                 data = self.small.root if self.small is not None and name == SMALL else None
-                store = NginxServer(secret=SECRETS.get(name), data=data)
+                credential = CREDENTIALS.get(name)
+                store = NginxServer(
+                    private=name in PRIVATE, credential=credential, daemon=credential is None, data=data
+                )
                 self.stores[name] = made.enter_context(closing(store))
             self.links: dict[str, Proxy] = {}
             self.daemons: dict[str, Daemon] = {}
@@ -100,9 +103,8 @@ class ChaosSite:
             self.links[link(daemon, server)] = Proxy(port)
         text = _SECTIONS.format(redis=self.links[link(daemon, "redis")].port)
         for name, store in self.stores.items():
-            text += _BACKEND.format(name=name, url=store.url, port=self.links[link(daemon, name)].port)
-            if store.secret is not None:
-                text += f'secure_link_secret = "{store.secret}"\n'
+            text += _BACKEND.format(name=name, port=self.links[link(daemon, name)].port)
+            text += store.options_in_toml
         return text
 
     def __enter__(self) -> ChaosSite:

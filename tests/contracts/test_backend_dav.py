@@ -10,12 +10,14 @@ from dragonbelly.testing.backend import BackendContract
 from tests.servers.nginx import NginxServer
 from tests.servers.webdav import WebDavServer
 
-SECRET = "a secret of the test"
+BY_CREDENTIAL = {"private": True, "daemon": False, "credential": "only-what-the-daemon-shows-makes-it-one"}
 
 
-@pytest.fixture(scope="module", params=[None, SECRET], ids=["plain", "signed"])
+@pytest.fixture(
+    scope="module", params=[{}, {"private": True}, BY_CREDENTIAL], ids=["open", "private", "credential"]
+)
 def server(request: pytest.FixtureRequest) -> Iterator[NginxServer]:
-    with NginxServer(secret=request.param) as running:
+    with NginxServer(**request.param) as running:
         yield running
 
 
@@ -30,7 +32,7 @@ class TestDavBackend(BackendContract):
         server.clear()
 
     def make_backend(self) -> DavBackend:
-        options = DavOptions(url=self.server.url, secure_link_secret=self.server.secret)
+        options = DavOptions(**self.server.options)  # type: ignore[arg-type]
         return DavBackend("dav", options, reactor.start(), timeout=2, idle_timeout=2)
 
     def stop_server(self) -> None:

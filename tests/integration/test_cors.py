@@ -48,16 +48,14 @@ PREFLIGHT = {
 }
 
 
-@pytest.fixture(params=[None, "a secret"], ids=["open", "signed"])
+@pytest.fixture(params=[False, True], ids=["open", "private"])
 def nginx(request: pytest.FixtureRequest) -> Iterator[NginxServer]:
     # Its own machine is not the daemon's: it is treated as any client.
-    with NginxServer(secret=request.param, daemon=False, origin=APP) as server:
+    with NginxServer(private=request.param, daemon=False, origin=APP) as server:
         yield server
 
 
 def url(nginx: NginxServer, method: str, key: str = KEY) -> str:
-    if nginx.secret is None:
-        return f"{nginx.url}/{key}"
     return f"{nginx.url}/{key}?{signed(nginx.secret, method, f'/{key}', 4_000_000_000)}"
 
 
@@ -74,9 +72,9 @@ def test_nginx_answers_who_asks_first(nginx: NginxServer) -> None:
         {"Access-Control-Request-Method": "PUT"},
     ):
         answer = ask("OPTIONS", url(nginx, "OPTIONS"), None, other)
-        assert (answer.status, shared(answer)) == (405, {"vary": "Origin"}), answer
+        assert (answer.status, shared(answer)) == (403, {"vary": "Origin"}), answer
     answer = ask("OPTIONS", url(nginx, "OPTIONS"), None, {"Origin": APP})
-    assert (answer.status, shared(answer)) == (405, leave())
+    assert (answer.status, shared(answer)) == (403, leave())
 
 
 def test_every_answer_of_nginx_says_it(nginx: NginxServer) -> None:
@@ -96,9 +94,9 @@ def test_every_answer_of_nginx_says_it(nginx: NginxServer) -> None:
         assert (answer.status, shared(answer)) == (status, leave()), (method, key, answer)
     stranger = ask("GET", url(nginx, "GET"), None, {"Origin": "https://evil.test"})
     assert (stranger.status, shared(stranger)) == (200, {"vary": "Origin"})
-    if nginx.secret is not None:
-        answer = ask("PUT", f"{nginx.url}/{KEY}2", b"unsigned", origin)
-        assert (answer.status, shared(answer)) == (403, leave())
+    for method, status in (("PUT", 403), ("GET", 403 if nginx.private else 200)):
+        answer = ask(method, f"{nginx.url}/{KEY}", b"unsigned", origin)
+        assert (answer.status, shared(answer)) == (status, leave())
 
 
 def test_nginx_for_any_origin() -> None:
@@ -115,7 +113,7 @@ def test_nginx_as_it_is_shipped_says_nothing() -> None:
     with NginxServer() as nginx:
         asked = {"Origin": APP, "Access-Control-Request-Method": "PUT"}
         answer = ask("OPTIONS", url(nginx, "PUT"), None, asked)
-        assert (answer.status, shared(answer)) == (405, {})
+        assert (answer.status, shared(answer)) == (403, {})
         answer = ask("PUT", url(nginx, "PUT"), b"x", {"Origin": APP})
         assert (answer.status, shared(answer)) == (201, {})
 

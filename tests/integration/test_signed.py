@@ -13,12 +13,10 @@ from tests.servers.nginx import NginxServer
 
 pytestmark = pytest.mark.servers
 
-SECRET = "a secret of 20 letters"
-
 
 @pytest.fixture(scope="module")
 def signed() -> Iterator[Site]:
-    with Site(stores={name: NginxServer(secret=SECRET) for name in ("one", "two", "three")}) as site:
+    with Site(stores={name: NginxServer(private=True) for name in ("one", "two", "three")}) as site:
         yield site
         site.settled()
 

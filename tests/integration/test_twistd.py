@@ -38,7 +38,7 @@ def replaced(text: str, pattern: str, by: str) -> str:
 class Installation:
     """The sample with our ports in the place of its own; started with ``twistd`` in a directory of its own."""
 
-    def __init__(self, directory: Path, redis: RedisServer, stores: list[str], node: str) -> None:
+    def __init__(self, directory: Path, redis: RedisServer, stores: list[NginxServer], node: str) -> None:
         self.directory = directory
         self.public, self.admin = free_port(), free_port()
         self.pidfile, self.logfile = directory / "dragonbelly.pid", directory / "dragonbelly.log"
@@ -46,9 +46,13 @@ class Installation:
         text = replaced(text, r"^#redis = .*$", f'redis = "{redis.url}"')
         text = replaced(text, r"^#listen = .*$", f'listen = ["tcp:{self.public}:interface=127.0.0.1"]')
         text = replaced(text, r"^#admin = .*$", f'admin = ["tcp:{self.admin}:interface=127.0.0.1"]')
-        text = replaced(text, r'^url = "http://store1\..*$', f'url = "{stores[0]}"')
-        text = replaced(text, r'^internal_url = "http://10\.0\.0\.1.*$', f'internal_url = "{stores[0]}"')
-        text = replaced(text, r'^url = "http://store2\..*$', f'url = "{stores[1]}"')
+        text = replaced(text, r'^url = "http://store1\..*$', f'url = "{stores[0].url}"')
+        text = replaced(text, r'^internal_url = "http://10\.0\.0\.1.*$', f'internal_url = "{stores[0].url}"')
+        text = replaced(text, r'^url = "http://store2\..*$', f'url = "{stores[1].url}"')
+        for secret, store in zip(("change me", "change me, too"), stores, strict=True):
+            text = replaced(
+                text, f'^secure_link_secret = "{secret}"$', f'secure_link_secret = "{store.secret}"'
+            )
         text = replaced(text, r'^url = "http://store3\..*$', f'url = "{node}"')
         text = replaced(text, r'^secret = "change me"$', f'secret = "{SECRET}"')
         for line in ("[[token]]", 'name = "shop"', 'scopes = ["read", "list", "write"]'):
@@ -97,8 +101,8 @@ def answers(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str], str]]:
-    """Two nginx, and a ``twistd dragonbelly-node``: their URLs."""
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[NginxServer], str]]:
+    """Two nginx, and the URL of a ``twistd dragonbelly-node``."""
     directory = tmp_path_factory.mktemp("node")
     (directory / "secret").write_text(SECRET)
     port = free_port()
@@ -112,7 +116,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str
         )
         try:
             eventually("the node listens", lambda: answers(port))
-            yield [one.url, two.url], f"http://127.0.0.1:{port}"
+            yield [one, two], f"http://127.0.0.1:{port}"
         finally:
             node.kill()
             node.wait()
@@ -125,7 +129,9 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, redis: RedisServer, servers: tuple[list[str], str]) -> Iterator[Installation]:
+def installation(
+    tmp_path: Path, redis: RedisServer, servers: tuple[list[NginxServer], str]
+) -> Iterator[Installation]:
     installation = Installation(tmp_path, redis, *servers)
     yield installation
     installation.end()

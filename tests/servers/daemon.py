@@ -42,9 +42,7 @@ def configuration(
     text = "".join(f"[{name}]\n{lines}\n" for name, lines in sections.items() if f"[{name}]" not in extra)
     for name, store in stores.items():
         if f"[backend.{name}]" not in extra:
-            text += f'[backend.{name}]\nkind = "dav"\nurl = "{store.url}"\n'
-            if store.secret is not None:
-                text += f'secure_link_secret = "{store.secret}"\n'
+            text += f'[backend.{name}]\nkind = "dav"\n{store.options_in_toml}'
     return text + extra
 
 

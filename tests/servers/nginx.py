@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+from dragonbelly.backends.dav import PLACEHOLDER
 from tests.servers.ports import free_port
 from tests.servers.process import ServerProcess
 
@@ -28,11 +30,12 @@ class NginxServer(ServerProcess):
     """
     nginx on a free port of 127.0.0.1; what it keeps is in a directory of its own, removed by ``close``.
 
-    ``secret`` makes it check signed links.  ``limit_rate`` (``"64k"``, bytes per second and connection) makes
-    slow readers.  ``listing=False`` turns the listing of directories off, ``daemon=False`` makes this
-    machine no daemon's: nothing is deleted or listed from here.  ``data`` is where objects and uploads are, if
-    not in its own directory: a file system to fill, say.  Pages of ``origin`` (``*``: of any) may use
-    ``fetch``.  ``settings`` are further lines of the ``server`` block.
+    ``secret`` is what links are signed with, one of its own unless given; ``private`` makes it ask for them
+    when reading, too.  ``limit_rate`` (``"64k"``, bytes per second and connection) makes slow readers.
+    ``listing=False`` turns the listing of directories off.  ``daemon=False`` makes this machine no daemon's:
+    nothing is deleted or listed from here, unless with the ``credential``.  ``data`` is where objects and
+    uploads are, if not in its own directory: a file system to fill, say.  Pages of ``origin`` (``*``: of any)
+    may use ``fetch``.  ``settings`` are further lines of the ``server`` block.
     """
 
     log_name = "error.log"
@@ -41,6 +44,8 @@ class NginxServer(ServerProcess):
         self,
         *settings: str,
         secret: str | None = None,
+        private: bool = False,
+        credential: str | None = None,
         limit_rate: str | None = None,
         listing: bool = True,
         daemon: bool = True,
@@ -52,7 +57,9 @@ class NginxServer(ServerProcess):
         self.root = (data or self.directory) / "objects"
         self.uploads = (data or self.directory) / "uploads"
         self.port = free_port()
-        self.secret = secret
+        self.secret = secret or f"the secret of {self.port}"
+        self.private = private
+        self.credential = credential
         self.limit_rate = limit_rate
         self.listing = listing
         self.daemon = daemon
@@ -64,6 +71,21 @@ class NginxServer(ServerProcess):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def options(self) -> dict[str, str | bool]:
+        """The options of a ``dav`` backend for it."""
+        options: dict[str, str | bool] = {"url": self.url, "secure_link_secret": self.secret}
+        if self.private:
+            options["private"] = True
+        if self.credential is not None:
+            options["credential"] = self.credential
+        return options
+
+    @property
+    def options_in_toml(self) -> str:
+        # A string of JSON is one of TOML.
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in self.options.items())
 
     def start(self) -> Self:
         """Start it and wait until it takes connections, with whatever objects it had."""
@@ -87,9 +109,11 @@ class NginxServer(ServerProcess):
             extra.append(f"limit_rate {self.limit_rate};")
         sample = _replaced(sample, r"root   /srv/dragonbelly/objects;", f"root {self.root}; {' '.join(extra)}")
         sample = _replaced(sample, r"path /srv/dragonbelly/uploads;", f"path {self.uploads};")
-        if self.secret is not None:
-            sample = _replaced(sample, r"# (secure_link|if \(\$secure_link)", r"\1", count=4)
-            sample = _replaced(sample, r"CHANGE-THIS-SECRET", self.secret)
+        sample = _replaced(sample, PLACEHOLDER, self.secret)
+        if self.private:
+            sample = _replaced(sample, r'("~\^\(GET\|HEAD\) ") +1;', r"\1 0;")
+        if self.credential is not None:
+            sample = _replaced(sample, r'# ("~\^Bearer )CHANGE-THIS-CREDENTIAL', rf"\1{self.credential}")
         if self.origin is not None:
             sample = sample.replace("#cors ", "")
             if self.origin == "*":
