@@ -43,7 +43,7 @@ def put_all(daemon: Daemon, names: list[str], data: bytes, threads: int = 4) -> 
             )
             assert status == 307, status
             where = urlsplit(location)
-            status, _ = send(where.netloc, where.path, data, {})
+            status, _ = send(where.netloc, f"{where.path}?{where.query}", data, {})
             assert status == 201, status
 
     started = time.monotonic()

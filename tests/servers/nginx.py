@@ -124,7 +124,8 @@ class NginxServer(ServerProcess):
         if not self.listing:
             sample = _replaced(sample, r"autoindex on;", "", count=2)
         if not self.daemon:
-            sample = _replaced(sample, r"127\.0\.0\.1  1;", "127.0.0.2 1;")
+            # Nobody's (RFC 5737): the other addresses of this machine are clients'.
+            sample = _replaced(sample, r"127\.0\.0\.1  1;", "192.0.2.1 1;")
         user = "user root;" if os.geteuid() == 0 else ""
         temporary = " ".join(
             f"{kind}_temp_path {self.directory}/{kind};" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")

@@ -130,7 +130,7 @@ def test_past_django_to_nginx(chromium: Chromium, gallery: Gallery, picture: Pat
         store = stores[site.store_of(target)]
         puts = [line for line in store.requests() if '"PUT ' in line and "Chrome/" in line]
         assert len(puts) == 1
-        assert '" 201 ' in puts[0] and f"{urlsplit(target).path} " in puts[0]
+        assert '" 201 ' in puts[0] and f"PUT {urlsplit(target).path}" in puts[0]
         site.copied(file["path"])
 
 
@@ -138,7 +138,7 @@ def test_a_server_that_fails_and_the_original(chromium: Chromium, gallery: Galle
     """The first target takes nothing from this page: the next one does."""
     stores = {name: NginxServer(origin=gallery.url) for name in ("one", "two")}
     stores["three"] = NginxServer(origin="http://elsewhere.example.com")
-    weights = '[backend.three]\nkind = "dav"\nurl = "{}"\nweight = 1000000.0\n'.format(stores["three"].url)
+    weights = f'[backend.three]\nkind = "dav"\nweight = 1000000.0\n{stores["three"].options_in_toml}'
     with Site(weights, stores=stores) as site, gallery.on(site.daemon.url):
         chromium.open(gallery.url)
         sent = add(chromium, "second", picture)
