@@ -1,7 +1,7 @@
 """
 Signed URLs as nginx' ``secure_link`` checks them.
 
-The server's side is in ``etc/nginx-storage.conf``::
+Which of them it asks for is in ``etc/nginx-storage.conf``; how it checks them::
 
     secure_link      $arg_md5,$arg_expires;
     secure_link_md5  "$secure_link_expires$signed_method$uri SECRET";
