@@ -53,6 +53,7 @@ def test_it_is_found(project):
 def test_it_can_be_configured(project):
     (project / "site.toml").write_text(
         '[backend.here]\nkind = "directory"\npath = "/srv/files"\nurl = "http://files.example.com"\n'
+        'secret = "hush"\n'
     )
     code = "from dragonbelly.cli import main; raise SystemExit(main(['check', 'site.toml']))"
     assert "backend  here: directory on host here, zone default, weight 1\n" in run(project, "-c", code)

@@ -98,11 +98,12 @@ def within() -> Iterator[Within]:
     stores = {name: NginxServer() for name in PUBLIC}
     extra = "".join(
         f'[backend.{name}]\nkind = "dav"\nurl = "{PUBLIC[name]}"\ninternal_url = "{store.url}"\n'
+        f'secure_link_secret = "{store.secret}"\n'
         for name, store in stores.items()
     )
     with Site(extra, stores=stores) as site:
         begun = site.begin("there", b"some bytes")
-        location = begun.headers["Location"]
+        location = begun.headers["Location"].partition("?")[0]
         [name] = [name for name, base in PUBLIC.items() if location.startswith(base)]
         place = stores[name].root / unquote(location.removeprefix(f"{PUBLIC[name]}/"))
         place.parent.mkdir(parents=True)

@@ -1,8 +1,9 @@
 """
 Objects in a directory that a web server serves: ``kind = "directory"``.
 
-The daemon reads and writes the files itself; clients are sent to the web server, which has to take their PUTs.
-File operations block, so this is for disks that are quick to answer.
+The daemon reads and writes the files itself; clients are sent to the web server, which has to take their PUTs:
+nginx, which checks their links as with Dragonbelly's sample.  File operations block, so this is for disks that
+are quick to answer.
 """
 
 import os
@@ -12,21 +13,23 @@ from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, execute
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from dragonbelly.backends.secure_link import signed
 from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, ConfigError, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
 from dragonbelly.keys import looks_like_mark
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
+from dragonbelly.secret import Secret
 
 PIECE = 256 * 1024
 
@@ -37,6 +40,7 @@ INCOMING = ".incoming"
 class DirectoryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     url: str
+    secret: Secret
 
 
 @implementer(IPlugin, IBackendFactory)
@@ -47,15 +51,17 @@ class DirectoryFactory:
     def make(self, name, options, reactor):
         if not Path(options.path).is_absolute():
             raise ConfigError(f'path: found "{options.path}", expected an absolute path')
-        return DirectoryBackend(name, Path(options.path), options.url)
+        return DirectoryBackend(name, options, reactor)
 
 
 @implementer(IBackend)
 class DirectoryBackend:
-    def __init__(self, name: str, root: Path, url: str) -> None:
+    def __init__(self, name: str, options: DirectoryOptions, reactor: IReactorTime) -> None:
         self.name = name
-        self._root = root
-        self._url = url.rstrip("/")
+        self._root = Path(options.path)
+        self._url = options.url.rstrip("/")
+        self._secret = options.secret
+        self._reactor = reactor
         self._writes = 0
 
     # --- for clients
@@ -64,7 +70,9 @@ class DirectoryBackend:
         return f"{self._url}/{quote(key)}"
 
     def upload_target(self, key, *, size=None, content_type=None, expires=None) -> Target:
-        return Target("PUT", self.download_url(key))
+        expires = int(self._reactor.seconds() + 3600) if expires is None else expires
+        path = f"{urlsplit(self._url).path}/{key}"
+        return Target("PUT", f"{self.download_url(key)}?{signed(self._secret, 'PUT', path, expires)}")
 
     # --- for the daemon
 

@@ -5,6 +5,7 @@ from example_directory import DirectoryFactory, DirectoryOptions
 from zope.interface.verify import verifyObject
 
 from dragonbelly.interfaces import IBackendFactory
+from dragonbelly.secret import Secret
 from dragonbelly.testing import reactor
 from dragonbelly.testing.backend import BackendContract
 from tests.servers.nginx import NginxServer
@@ -25,12 +26,12 @@ class TestDirectory(BackendContract):
     def _server(self, server):
         self.root = server.root
         self.elsewhere = server.directory / "unmounted"
-        self.url = server.url
+        self.server = server
         yield
         server.clear()
 
     def make_backend(self):
-        options = DirectoryOptions(path=str(self.root), url=self.url)
+        options = DirectoryOptions(str(self.root), self.server.url, Secret(self.server.secret))
         return DirectoryFactory().make("here", options, reactor.start())
 
     def stop_server(self):
