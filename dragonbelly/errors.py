@@ -8,7 +8,7 @@ answer, it refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dragonbelly.interfaces import Snapshot
@@ -26,16 +26,20 @@ class ClientError(DragonbellyError):
     An answer that is not what the client asked for.
 
     ``status`` is the HTTP status, ``title`` the short text of the kind of problem, the message what
-    happened this time; ``retry_after`` is in seconds; ``extra`` goes into the problem details (RFC 9457).
+    happened this time; ``retry_after`` is in seconds; ``limit`` is the option that set the limit, if it was
+    one; ``extra`` goes into the problem details (RFC 9457).
     """
 
     status = 400
     title = "Bad request"
 
-    def __init__(self, detail: str, *, retry_after: int | None = None, **extra: object) -> None:
+    def __init__(
+        self, detail: str, *, retry_after: int | None = None, limit: str | None = None, **extra: object
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
+        self.limit = limit
         self.extra = extra
 
 
@@ -116,6 +120,13 @@ class Lapsed(ClientError):
     title = "Upload is over"
 
 
+class TooManyRequests(ClientError):
+    """One client asks for more than its share; later it may."""
+
+    status = 429
+    title = "Too many requests"
+
+
 class TooManyVersions(ClientError):
     status = 429
     title = "Too many uploads of one path"
@@ -141,7 +152,7 @@ class StateUnavailable(ClientError):
     status = 503
     title = "State store unavailable"
 
-    def __init__(self, detail: str, *, retry_after: int | None = 2, **extra: object) -> None:
+    def __init__(self, detail: str, *, retry_after: int | None = 2, **extra: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **extra)
 
 

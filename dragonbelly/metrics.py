@@ -11,6 +11,24 @@ from dragonbelly.model import BackendState, ClusterView, Observed, Use
 _BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+#: The options of ``[limits]`` and ``[upload]`` that refuse or close something.
+LIMITS = (
+    "connections",
+    "connections_per_address",
+    "header_size",
+    "header_time",
+    "body_time",
+    "json_size",
+    "path_length",
+    "attributes",
+    "attribute_size",
+    "max_size",
+    "open_uploads",
+    "open_uploads_per_address",
+    "anonymous_writes",
+)
+
+
 class Metrics:
     """The names are the documentation; ``render`` is the text that Prometheus reads."""
 
@@ -24,6 +42,9 @@ class Metrics:
             return Gauge(f"dragonbelly_{name}", text, labels, registry=registry)
 
         self.requests = counter("requests", "Answers by kind of request and status", "kind", "status")
+        self._limited = counter("limited", "What a limit refused or closed, by its option", "limit")
+        for limit in LIMITS:
+            self._limited.labels(limit)
         self.redirects = counter("redirects", "Readers sent to a backend", "backend")
         self.last_resorts = counter("last_resorts", "Readers sent to a backend that looks away")
         self.uploads = counter("uploads", "Uploads by what became of them", "outcome")
@@ -67,6 +88,11 @@ class Metrics:
         self._state = gauge("backend_state", "1 for what a person said of a backend", "backend", "state")
         self._observed = gauge("backend_observed", "1 for how a backend is seen", "backend", "observed")
         self._store = gauge("store_up", "Whether the state store answers")
+
+    def limit(self, name: str | None) -> None:
+        """Something was refused or closed for the option ``name``; None: it was no limit."""
+        if name is not None:
+            self._limited.labels(name).inc()
 
     def set_store(self, counts: Counts | None, use: dict[str, Use], now: float) -> None:
         """What the store says; None when it does not answer, and the figures stay what they were."""

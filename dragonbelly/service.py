@@ -210,8 +210,8 @@ class Daemon(MultiService):
         persons = Callers(config.tokens, trusted=all(map(is_local, config.http.admin)))
         self.public = Router(files, api, clients, metrics, origins=config.http.origins)
         self.admin = Router(files, api, persons, metrics, operators)
-        self.public_site = make_site(self.public, reactor, config.http.idle)
-        self.admin_site = make_site(self.admin, reactor, config.http.idle)
+        self.public_site = make_site(self.public, reactor, config.limits, metrics)
+        self.admin_site = make_site(self.admin, reactor, config.limits, metrics)
         self._opening: Deferred[None] | None = None
         #: Called when files can be served.
         self.on_open: Callable[[], None] = lambda: None

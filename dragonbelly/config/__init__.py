@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from dragonbelly.config.checks import check
+from dragonbelly.config.limits import LimitsSection
 from dragonbelly.config.reading import Reader, choice
 from dragonbelly.config.values import (
     AuditSection,
@@ -44,6 +45,7 @@ __all__ = ["Config", "load", "loads"]
 PLAIN: dict[str, type[msgspec.Struct]] = {
     "state": StateSection,
     "http": HttpSection,
+    "limits": LimitsSection,
     "upload": UploadSection,
     "replication": ReplicationSection,
     "delete": DeleteSection,

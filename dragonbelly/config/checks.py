@@ -26,6 +26,9 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
+#: Bytes of headers below which ordinary browsers are refused.
+HEADER_MIN = 1024
+
 _STALE = "while Redis is away, readers may be sent to what was removed"
 
 
@@ -33,6 +36,7 @@ def check(config: Config, reader: Reader) -> None:
     """:raises ConfigError: the first mistake."""
     _check_redis(config, reader)
     _check_http(config, reader)
+    _check_limits(config, reader)
     _check_backends(config, reader)
     for name in config.policies:
         _check_name(reader, ("policy", name), _NAME, name)
@@ -110,6 +114,20 @@ def _check_http(config: Config, reader: Reader) -> None:
             raise reader.mistake(("http", "origins", index), origin, str(error)) from error
     if not _HEADER_VALUE.fullmatch(config.http.cache_control):
         raise reader.mistake(("http", "cache_control"), config.http.cache_control, "a header's value")
+
+
+def _check_limits(config: Config, reader: Reader) -> None:
+    for index, network in enumerate(config.limits.exempt):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise reader.mistake(
+                ("limits", "exempt", index), network, f'a network such as "10.0.0.0/8": {error}'
+            ) from error
+    if config.limits.header_size < HEADER_MIN:
+        raise reader.mistake(
+            ("limits", "header_size"), str(config.limits.header_size), f"{HEADER_MIN} bytes or more"
+        )
 
 
 def _endpoint_mistake(text: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from dragonbelly.config.limits import LimitsSection
 from dragonbelly.errors import ConfigError
 from dragonbelly.interfaces import (
     IBackend,
@@ -54,7 +55,6 @@ class HttpSection(Section, frozen=True, kw_only=True):
     admin: tuple[str, ...] = ("tcp:8081:interface=127.0.0.1",)
     upload_redirect: Literal["auto", "302", "307"] = "auto"
     cache_control: str = "no-store"
-    idle: Interval = Interval(60)
     #: Pages of these may use files and API with ``fetch``.
     origins: tuple[str, ...] = ()
     #: Records kept in memory.
@@ -209,6 +209,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
     state: StateSection
     http: HttpSection
+    limits: LimitsSection
     domains: Mapping[str, DomainSection]
     policies: Mapping[str, PolicySection]
     backends: Mapping[str, BackendSection]

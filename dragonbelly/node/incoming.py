@@ -35,7 +35,7 @@ class NoRoom(ClientError):
 
 class Incoming:
     """
-    One body, written as it comes; a sink of ``web.channel``.
+    One body, written as it comes; a sink of ``web.request``.
 
     Writes go to the page cache in the caller's thread; nothing is kept in memory.  After a failure the rest is
     dropped, and ``error`` is what to answer when the client has finished speaking.

@@ -26,6 +26,7 @@ from twisted.web.http import NO_BODY_CODES, RESPONSES, HTTPFactory, datetimeToSt
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
 
+from dragonbelly.config.limits import LimitsSection
 from dragonbelly.cors import Cors, Headers, Sharing, parse_origin
 from dragonbelly.digests import repr_digest
 from dragonbelly.errors import BadRequest, ClientError, MethodNotAllowed, NotFound
@@ -37,7 +38,8 @@ from dragonbelly.node.sending import send
 from dragonbelly.node.signature import KEYS, RESERVED, SPACE, check
 from dragonbelly.node.store import Store
 from dragonbelly.node.target import Target, parse_target
-from dragonbelly.web.channel import Intake, Refuse, Request, Stream, make_factory
+from dragonbelly.web.channel import make_factory
+from dragonbelly.web.request import Intake, Refuse, Request, Stream
 
 #: What pages of other origins may ask and see.
 SHARING = Sharing(
@@ -93,7 +95,7 @@ def make_node(
     secret: bytes,
     *,
     private: bool = False,
-    idle: float = 60.0,
+    limits: LimitsSection | None = None,
     origins: Iterable[str] = (),
 ) -> HTTPFactory:
     """
@@ -102,20 +104,21 @@ def make_node(
     :param store: where the objects lie; prepared before the first request.
     :param secret: what URLs are signed with; not empty.
     :param private: whether reading needs a signature too.
-    :param idle: how long a connection may be silent, in s.
+    :param limits: what clients may take; those of connections, headers and times.
     :param origins: pages of these may read and upload with ``fetch``.
     :raises ValueError: without a secret, or an origin that is none.
     """
     if not secret:
         raise ValueError("a node needs a secret")
     cors = Cors(map(parse_origin, origins), SHARING)
-    node = Node(reactor, store, secret, private, idle, cors)
+    limits = limits or LimitsSection()
+    node = Node(reactor, store, secret, private, limits.idle, cors)
 
     def request(channel: Any) -> NodeRequest:
         return NodeRequest(channel, node)
 
     directlyProvides(request, INonQueuedRequestFactory)
-    return make_factory(request, reactor, idle=idle)
+    return make_factory(request, reactor, limits)
 
 
 class NodeRequest(Request):

@@ -36,9 +36,6 @@ from dragonbelly.web.sign import SignApi
 
 PREFIX = "/-/api/v1/"
 
-#: Bytes of a JSON body.
-BODY_MAX = 256 * 1024
-
 #: Seconds that a ``complete`` may wait for copies, at most.
 WAIT_MAX = 300.0
 _WAIT_STEP = 0.1

@@ -8,7 +8,8 @@ when the headers are complete, and answers ``Buffer``, ``Refuse`` or ``Stream``.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import sys
+from typing import Any
 
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -19,11 +20,11 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.iweb import INonQueuedRequestFactory
-from zope.interface import implementer, provider
+from zope.interface import implementer
 
-from dragonbelly.errors import BadRequest
-from dragonbelly.web.paths import is_authority
+from dragonbelly.config.limits import LimitsSection
+from dragonbelly.web.connections import Connections, Limited, Seat
+from dragonbelly.web.request import Buffer, Intake, Refuse, Stream
 
 #: A refused body up to this size is read away, so that the connection lives on.
 SMALL_BODY = 64 * 1024
@@ -33,6 +34,13 @@ SMALL_BODY = 64 * 1024
 LINGER = 30.0
 LINGER_IDLE = 3.0
 
+#: Bytes that each line of a header counts more than it has.
+LINE_COST = 32
+
+HEADERS_TOO_LARGE = (  # RFC 6585 section 5
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
 #: First byte of a TLS handshake (RFC 8446 section 5.1); no request begins with it.
 TLS = b"\x16"
 
@@ -40,111 +48,22 @@ TLS = b"\x16"
 _FOLDS = (b" ", b"\t")
 
 
-class Sink(Protocol):
-    """Where a streamed body goes."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def finished(self) -> None:
-        """All has come."""
-
-    def aborted(self) -> None:
-        """The client went away, or sent nonsense; nothing more comes."""
-
-
-class Intake:
-    """What to do with a request's body."""
-
-
-class Buffer(Intake):
-    """Collect up to ``limit`` bytes in ``request.body``; of a larger one nothing is kept (``oversized``)."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-
-class Refuse(Intake):
-    """Answer without the body, before ``100 Continue``."""
-
-
-class Stream(Intake):
-    """Hand every chunk to ``sink``, then process."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-
-
-@provider(INonQueuedRequestFactory)
-class Request(http.Request):
-    """
-    A request whose body is dealt with as ``intake`` says; subclasses override ``intake`` and ``process``.
-
-    ``announced`` is the body's size in bytes: 0 without a body, None for a chunked one.  ``oversized`` is set
-    when a body to be buffered was over its limit: answer 413.
-    """
-
-    announced: int | None = 0
-    body: bytes = b""
-    oversized = False
-    #: twisted.web sets it, and deletes it when the answer is out.
-    channel: Any = None
-
-    def intake(self) -> Intake:
-        return Refuse()
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        # Everything is set already, and neither queries nor form bodies are for twisted.web to parse.
-        self.process()
-
-    def header(self, name: str) -> str | None:
-        """The header's value, several joined with commas (RFC 9110 section 5.3); bytes as latin-1."""
-        values = self.requestHeaders.getRawHeaders(name.encode())
-        return b", ".join(values).decode("latin-1") if values else None
-
-    def authority(self) -> bytes:
-        """
-        What the ``Host`` header says; empty in HTTP/1.0 without one.
-
-        :raises BadRequest: it is not there exactly once, or is no host (RFC 9112 section 3.2).
-        """
-        hosts = self.requestHeaders.getRawHeaders(b"Host") or []
-        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
-            raise BadRequest("exactly one Host header is needed")
-        if hosts and not is_authority(hosts[0]):
-            raise BadRequest("the Host header is no host and port")
-        return hosts[0] if hosts else b""
-
-    def all_headers(self) -> dict[str, str]:
-        """The same of every header, by name in lower case."""
-        return {
-            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
-            for name, values in self.requestHeaders.getAllRawHeaders()
-        }
-
-    def pause(self) -> None:
-        """Read no more of the body for now."""
-        if self.channel is not None:
-            self.channel.transport.pauseProducing()
-
-    def resume(self) -> None:
-        if self.channel is not None:
-            self.channel.transport.resumeProducing()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        # Called with each piece, whatever the transfer coding; also with those that came in one packet with
-        # the one that was too much, when that was answered already.
-        if self.channel is not None:
-            self.channel.bodyReceived(data)
-
-
 class Channel(http.HTTPChannel):
     """One connection."""
 
-    #: Seconds from a request's first byte to the end of its headers, and for a body that is collected or read
-    #: away, which is small: a client that drips them is cut off.  What is streamed may take its time.
-    headerTime = 20.0
-    bodyTime = 60.0
+    limits: LimitsSection
+    connections: Connections
+    limited: Limited
+    transport: Any
 
+    #: twisted.web's own limit of lines; ours counts their bytes, see ``lineReceived``.
+    maxHeaders = sys.maxsize
+
+    _seat: Seat | None = None
+    _entered = ""  # the address that it has the seat for
+    _unheard = True
+    _asked = 0
+    _headerSize = 0
     _intake: Intake | None = None
     _pieces: list[bytes]
     _collected = 0
@@ -153,34 +72,75 @@ class Channel(http.HTTPChannel):
     _deadline: IDelayedCall | None = None
     _reading = False  # between a request's first byte and the end of its headers
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._enter()
+
+    def _enter(self) -> None:
+        if self._seat is not None:
+            self.connections.leave(self._seat)
+        self._entered = self._address()
+        self._seat = self.connections.enter(self, self._entered)
+        if self._seat is None:
+            self.transport.abortConnection()
+
+    def _address(self) -> str:
+        return getattr(self.transport.getPeer(), "host", "")
+
+    def give_way(self) -> None:
+        self.timeoutConnection()
+
+    def _busy(self) -> None:
+        if self._seat is not None:
+            self.connections.busy(self._seat)
+
     def dataReceived(self, data: bytes) -> None:
+        if self._unheard:
+            self._unheard = False
+            # A proxy tells who its client is before anything else (the ``haproxy:`` endpoint).
+            if self._address() != self._entered:
+                self._enter()
         if not self._reading and not self._handlingRequest and self._intake is None:
             if data.startswith(TLS):
                 # Both would wait for the other: it for a handshake, this for the end of a line.
                 self._respondToBadRequestAndDisconnect()
                 return
             self._reading = True
-            self._deadline = self.callLater(self.headerTime, self._tooSlow)
         super().dataReceived(data)
+        # Nearly all requests come in one packet, and need no timer.
+        if self._reading and self._deadline is None:
+            self._deadline = self.callLater(self.limits.header_time, self._tooSlow)
 
     def _tooSlow(self) -> None:
         self._deadline = None
+        if not self._discarding:
+            self.limited("header_time" if self._reading else "body_time")
         self.forceAbortClient()
 
-    def _stopDeadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
     def lineReceived(self, line: bytes) -> None:
-        if line[:1] in _FOLDS:
+        # One rule for a long line, many lines and many bytes; each costs something, however short it is (32
+        # bytes, as in RFC 9113 section 6.5.2).
+        self._headerSize += len(line) + LINE_COST
+        if self._headerSize > self.limits.header_size:
+            self._refuseHeaders()
+        elif line[:1] in _FOLDS:
             # A header over several lines: others read it differently (RFC 9112 section 5.2).
             self._respondToBadRequestAndDisconnect()
         else:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._respondToBadRequestAndDisconnect()
+        self._refuseHeaders()
+
+    def _refuseHeaders(self) -> None:
+        self.limited("header_size")
+        self.transport.write(HEADERS_TOO_LARGE)
+        self.loseConnection()
+
+    def _stopDeadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version != b"HTTP/1.1"):
@@ -210,12 +170,16 @@ class Channel(http.HTTPChannel):
             super()._respondToBadRequestAndDisconnect()
 
     def allHeadersReceived(self) -> None:
-        self._reading = False
+        self._reading, self._headerSize = False, 0
         self._stopDeadline()
         request = self.requests[-1]
         request.method, request.uri, request.clientproto = self._command, self._path, self._version
         request.announced = self.length
         self.persistent = self.checkPersistence(request, self._version)
+        self._asked += 1
+        if self._asked == self.limits.requests_per_connection:
+            self.persistent = False
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         expect = request.requestHeaders.getRawHeaders(b"Expect")
         expects = bool(expect) and expect[0].lower() == b"100-continue" and self._version == b"HTTP/1.1"
         if self.length == 0:
@@ -233,13 +197,16 @@ class Channel(http.HTTPChannel):
                 return
         elif expects:
             self._send100Continue()
-        if not isinstance(self._intake, Stream):
-            self._deadline = self.callLater(self.bodyTime, self._tooSlow)
+        if isinstance(self._intake, Stream):
+            self._busy()
+        else:
+            self._deadline = self.callLater(self.limits.body_time, self._tooSlow)
 
     def _answerEarly(self) -> None:
         """Process the request now, drop what still comes of its body, and close after the answer."""
         self._stopDeadline()
         self._discarding = True
+        self._busy()
         self.persistent = False
         self.requests[-1].responseHeaders.setRawHeaders(b"Connection", [b"close"])
         self._intake = None
@@ -269,12 +236,18 @@ class Channel(http.HTTPChannel):
         if self._discarding:
             return
         self._stopDeadline()
+        self._busy()
         if isinstance(intake, Buffer):
             self.requests[-1].body = b"".join(self._pieces)
             self._pieces = []
         elif isinstance(intake, Stream):
             intake.sink.finished()
         super().allContentReceived()
+
+    def requestDone(self, request: http.Request) -> None:
+        if self._seat is not None:
+            self.connections.idle(self._seat)
+        super().requestDone(request)
 
     def loseConnection(self) -> None:
         if self._discarding and not self._lingering:
@@ -286,21 +259,28 @@ class Channel(http.HTTPChannel):
             super().loseConnection()
 
     def _linger(self) -> None:
-        transport: Any = self.transport
-        transport.unregisterProducer()
-        if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
-            transport.loseWriteConnection()
+        self.transport.unregisterProducer()
+        if ITCPTransport.providedBy(self.transport) and not ISSLTransport.providedBy(self.transport):
+            self.transport.loseWriteConnection()
         self.setTimeout(LINGER_IDLE)
         self._deadline = self.callLater(LINGER, self._tooSlow)
 
     def timeoutConnection(self) -> None:
         if self._lingering:
             super().loseConnection()
-        else:
-            super().timeoutConnection()
+        elif self._abortingCall is None:
+            # Not twisted.web's, which writes a line of log for each.
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+            self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        self._abortingCall = None
+        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stopDeadline()
+        if self._seat is not None:
+            self.connections.leave(self._seat)
         intake, self._intake = self._intake, None
         if isinstance(intake, Stream):
             intake.sink.aborted()
@@ -310,6 +290,7 @@ class Channel(http.HTTPChannel):
 @implementer(IProtocolNegotiationFactory)
 class HttpListener(http.HTTPFactory):
     noisy = False
+    connections: Connections
 
     def acceptableProtocols(self) -> list[bytes]:
         """What a TLS listener agrees to; without it clients that ask (browsers, curl) would be turned away."""
@@ -319,13 +300,26 @@ class HttpListener(http.HTTPFactory):
         """Requests are counted, not logged: a line for each would cost more than the answer."""
 
 
-def make_factory(request_factory: Any, reactor: Any, *, idle: float = 60.0) -> http.HTTPFactory:
-    """A factory of such connections; ``idle`` is how long one may be silent, in s."""
-    factory = HttpListener(timeout=idle, reactor=reactor)
+def make_factory(
+    request_factory: Any,
+    reactor: Any,
+    limits: LimitsSection | None = None,
+    limited: Limited = lambda limit: None,
+) -> HttpListener:
+    """
+    A factory of such connections, which are counted together.  ``limited`` is told the name of each limit that
+    refuses or closes something.
+    """
+    limits = limits or LimitsSection()
+    factory = HttpListener(timeout=limits.idle, reactor=reactor)
+    factory.connections = connections = Connections(limits, limited)
 
     def build() -> Channel:
         channel = Channel()
         channel.requestFactory = request_factory
+        channel.limits, channel.connections, channel.limited = limits, connections, limited
+        # twisted.web's limits of one line and of all.
+        channel.MAX_LENGTH = channel.totalHeadersSize = limits.header_size
         return channel
 
     factory.protocol = build  # type: ignore[assignment]

@@ -17,17 +17,19 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import implementer
 
 from dragonbelly import __version__
+from dragonbelly.config.limits import LimitsSection
 from dragonbelly.cors import Cors, Sharing, parse_origin
 from dragonbelly.errors import BadPath, BadRecord, ClientError, NotFound, StateUnavailable, TooLarge
 from dragonbelly.metrics import Metrics
 from dragonbelly.web.admin import Admin
 from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
-from dragonbelly.web.api import BODY_MAX, PREFIX, FilesApi
+from dragonbelly.web.api import PREFIX, FilesApi
 from dragonbelly.web.callers import Callers
-from dragonbelly.web.channel import Buffer, Intake, Refuse, Request, make_factory
+from dragonbelly.web.channel import make_factory
 from dragonbelly.web.files import Files
 from dragonbelly.web.message import Answer, Question, problem
 from dragonbelly.web.paths import split_target
+from dragonbelly.web.request import Buffer, Intake, Refuse, Request
 
 #: What pages of other origins may ask and see.
 SHARING = Sharing(
@@ -72,6 +74,7 @@ class Router:
         self._api = api
         self._callers = callers
         self._admin = admin
+        self._metrics = metrics
         # Looking a counter up by its labels takes longer than counting.
         self._counter = lru_cache(maxsize=256)(metrics.requests.labels)
 
@@ -90,6 +93,7 @@ class Router:
                 answer = await (self._files.answer if kind == "file" else self._reserved)(question)
         except ClientError as error:
             answer = problem(error)
+            self._metrics.limit(error.limit)
             # Of a damaged record the ledger has said it, once.
             if error.status >= 500 and error.retry_after is None and not isinstance(error, BadRecord):
                 self.log.error(
@@ -122,6 +126,7 @@ class Router:
     def refuse(self, method: str, error: ClientError) -> Answer:
         """The answer to what cannot be made a question of."""
         answer = problem(error)
+        self._metrics.limit(error.limit)
         self._count("bad", method, answer)
         return answer
 
@@ -149,22 +154,21 @@ class _Internal(ClientError):
     title = "Internal error"
 
 
-def make_site(router: Router, reactor: Any, idle: float) -> http.HTTPFactory:
-    """The factory of connections to be put on a listener; ``idle`` as in ``make_factory``."""
-
-    return make_factory(_Requests(router, reactor), reactor, idle=idle)
+def make_site(router: Router, reactor: Any, limits: LimitsSection, metrics: Metrics) -> http.HTTPFactory:
+    """The factory of connections to be put on listeners; they are counted together."""
+    return make_factory(_Requests(router, reactor, limits.json_size), reactor, limits, metrics.limit)
 
 
 @implementer(INonQueuedRequestFactory)
 class _Requests:
     """Makes the requests of one site."""
 
-    def __init__(self, router: Router, clock: Any) -> None:
-        self._router, self._clock = router, clock
+    def __init__(self, router: Router, clock: Any, json_size: int) -> None:
+        self._router, self._clock, self._json_size = router, clock, json_size
 
     def __call__(self, channel: http.HTTPChannel) -> SiteRequest:
         request = SiteRequest(channel)
-        request.router, request.clock = self._router, self._clock
+        request.router, request.clock, request.json_size = self._router, self._clock, self._json_size
         return request
 
 
@@ -173,6 +177,7 @@ class SiteRequest(Request):
 
     router: Router
     clock: Any
+    json_size: int
 
     def intake(self) -> Intake:
         # Only the API reads bodies; everything else is answered without.
@@ -180,7 +185,7 @@ class SiteRequest(Request):
             api = split_target(self.uri).path.startswith(PREFIX.encode())
         except BadPath:
             api = False
-        return Buffer(BODY_MAX) if api else Refuse()
+        return Buffer(self.json_size) if api else Refuse()
 
     def process(self) -> None:
         answering = Deferred.fromCoroutine(self._answer())
@@ -199,7 +204,8 @@ class SiteRequest(Request):
 
     def _question(self) -> Question:
         if self.oversized:
-            raise TooLarge(f"a body of at most {BODY_MAX} bytes is taken here", maximum=BODY_MAX)
+            most = int(self.json_size)
+            raise TooLarge(f"a body of at most {most} bytes is taken here", limit="json_size", maximum=most)
         return Question(
             method=self.method.decode("latin-1"),
             target=split_target(self.uri),

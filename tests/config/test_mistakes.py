@@ -12,9 +12,7 @@ from tests.config.kinds import SMALL, loads
 MEDIA = SMALL + '[domain.media]\nhosts = ["*"]\n'
 OPTIONS = "depth, expires, host, internal_url, kind, link-key, secret, tags, url, weight, zone"
 TOKEN = "[[token]]\nname = 'shop'\nsha256 = '" + "0123" * 16 + "'\nscopes = ['read']\n"
-SECTIONS = (
-    "audit, backend, delete, domain, health, http, policy, replication, signing_key, state, token, upload"
-)
+SECTIONS = "audit, backend, delete, domain, health, http, limits, policy, replication, signing_key, state, token, upload"
 
 
 def mistake(text):
@@ -72,6 +70,10 @@ def mistake(text):
         (SMALL + "[upload]\nlapse = 0", "upload.lapse: found 0, expected a duration of 1ms to 365250d"),
         (SMALL + "[upload]\nlapse = -1", "upload.lapse: found -1, expected a duration of 1ms to 365250d"),
         (SMALL + "[upload]\nmax_size = '5G'", 'upload.max_size: found "5G", expected a size such as "5GiB" or "10MB", or a number of bytes'),
+        (SMALL + "[limits]\nconnections = 0", "limits.connections: found 0, expected a whole number, at least 1"),
+        (SMALL + "[limits]\npath_length = 2000", "limits.path_length: found 2000, expected a whole number, at least 1, at most 1024"),
+        (SMALL + "[limits]\nheader_size = 100", 'limits.header_size: found "100B", expected 1024 bytes or more'),
+        (SMALL + "[limits]\nexempt = ['10.0.0.1/8']", 'limits.exempt[0]: found "10.0.0.1/8", expected a network such as "10.0.0.0/8": 10.0.0.1/8 has host bits set'),
         (SMALL + "[upload]\nmax_size = 0", "upload.max_size: found 0, expected a size of 1B to 9223372036854775807B"),
         (SMALL + "[http]\nupload_redirect = 302", 'http.upload_redirect: found 302, expected "auto", "302" or "307"'),
         (SMALL + "[http]\nlisten = 'tcp:8080'", 'http.listen: found "tcp:8080", expected an array, each item a string'),

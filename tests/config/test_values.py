@@ -62,7 +62,7 @@ def test_what_is_not_written_is_the_default():
     assert config.http.listen == ("tcp:8080",)
     assert config.http.admin == ("tcp:8081:interface=127.0.0.1",)
     assert (config.http.upload_redirect, config.http.cache_control) == ("auto", "no-store")
-    assert (config.http.idle, config.http.cache) == (60, 100_000)
+    assert (config.limits.idle, config.http.cache) == (60, 100_000)
     assert (config.upload.lapse, config.upload.min_rate, config.upload.max_size) == (
         3600,
         128 * 2**10,

@@ -10,7 +10,10 @@ from twisted.internet.task import Clock
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
-from dragonbelly.web.channel import Buffer, Intake, Refuse, Request, Stream, make_factory
+from dragonbelly.config.limits import LimitsSection
+from dragonbelly.web.channel import make_factory
+from dragonbelly.web.connections import Limited
+from dragonbelly.web.request import Buffer, Intake, Refuse, Request, Stream
 
 LIMIT = 1000
 
@@ -85,7 +88,9 @@ class Echo(Request):
         self.finish()
 
 
-def make_echo(clock: Clock, *, idle: float = 60.0) -> tuple[Any, type[Echo]]:
+def make_echo(
+    clock: Clock, limits: LimitsSection | None = None, limited: Limited = lambda limit: None
+) -> tuple[Any, type[Echo]]:
     """The factory, and its own class of requests, which remembers them."""
 
     @provider(INonQueuedRequestFactory)
@@ -93,4 +98,4 @@ def make_echo(clock: Clock, *, idle: float = 60.0) -> tuple[Any, type[Echo]]:
         pass
 
     Own.clock, Own.sinks, Own.processed = clock, [], []
-    return make_factory(Own, clock, idle=idle), Own
+    return make_factory(Own, clock, limits, limited), Own

@@ -10,19 +10,24 @@ from twisted.internet.task import Clock
 from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
-from dragonbelly.web.channel import LINGER, LINGER_IDLE, SMALL_BODY, Channel
+from dragonbelly.config.limits import LimitsSection
+from dragonbelly.units import Amount, Interval
+from dragonbelly.web.channel import LINGER, LINGER_IDLE, SMALL_BODY
 from tests.web.echo import LIMIT, Echo, make_echo
 from tests.web.wire import Connection, Wire, answers, request
 
 IDLE = 60.0
+LIMITS = LimitsSection()
 
 
 class Talk:
     """A connection to an echo on a clock."""
 
-    def __init__(self, wire: Wire | None = None) -> None:
+    def __init__(self, wire: Wire | None = None, limits: LimitsSection = LIMITS) -> None:
         self.clock = Clock()
-        self.site, self.made = make_echo(self.clock, idle=IDLE)
+        #: Limits that refused or closed something.
+        self.limited: list[str] = []
+        self.site, self.made = make_echo(self.clock, limits, self.limited.append)
         self.connection = Connection(self.site, wire)
         self.wire = self.connection.wire
 
@@ -344,6 +349,29 @@ class TestPipelined:
         assert len(talk.processed) == 2
 
 
+# --- how many --------------------------------------------------------------------------------------------
+
+
+class TestRequests:
+    def test_the_last_one_says_so(self) -> None:
+        talk = Talk(limits=LimitsSection(requests_per_connection=3))
+        said = [talk.connection.ask("GET", "/refuse") for _ in range(3)]
+        assert [one.headers.get("connection") for one in said] == [None, None, "close"]
+        assert talk.connection.closed
+        assert not talk.wire.aborted
+        assert talk.timers == []
+
+    def test_and_what_comes_behind_it_is_not_taken(self) -> None:
+        talk = Talk(limits=LimitsSection(requests_per_connection=3))
+        talk.feed(request("GET", "/refuse") * 5)
+        assert len(talk.processed) == 3
+
+    def test_no_limit(self) -> None:
+        talk = Talk(limits=LimitsSection(requests_per_connection=0))
+        talk.feed(request("GET", "/refuse") * 1000)
+        assert len(talk.processed) == 1000
+
+
 # --- time ------------------------------------------------------------------------------------------------
 
 
@@ -366,28 +394,51 @@ class TestTime:
         assert talk.timers == []
 
     def test_headers_that_drip_are_cut_off(self, talk: Talk) -> None:
-        assert drip(talk, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == Channel.headerTime
+        assert drip(talk, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == LIMITS.header_time
         assert talk.wire.aborted
         assert talk.timers == []
+        assert talk.limited == ["header_time"]
 
     def test_those_of_a_later_request_too(self, talk: Talk) -> None:
         assert talk.connection.ask("GET", "/refuse").status == 200
         talk.wait(IDLE - 1)
-        assert drip(talk, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == Channel.headerTime
+        assert drip(talk, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == LIMITS.header_time
         assert talk.timers == []
 
     def test_those_that_began_while_another_was_answered_too(self, talk: Talk) -> None:
         talk.feed(request("GET", "/refuse?later") + b"GET ")
         talk.wait(1)
-        assert drip(talk, b"/ HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == Channel.headerTime
+        assert drip(talk, b"/ HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == LIMITS.header_time
 
     @pytest.mark.parametrize("target", ["/buffer", "/refuse"])
     def test_small_bodies_that_drip_are_cut_off(self, talk: Talk, target: str) -> None:
         talk.head("POST", target, "Content-Length: 900")
-        assert drip(talk, b"x") == Channel.bodyTime
+        assert drip(talk, b"x") == LIMITS.body_time
         assert talk.wire.aborted
+        assert talk.limited == ["body_time"]
         assert talk.processed == []
         assert talk.timers == []
+
+    def test_each_of_these_times_is_an_option(self) -> None:
+        limits = LimitsSection(idle=Interval(9), header_time=Interval(5), body_time=Interval(7))
+        assert drip(Talk(limits=limits), b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == 5
+        talk = Talk(limits=limits)
+        talk.head("POST", "/buffer", "Content-Length: 900")
+        assert drip(talk, b"x") == 7
+        talk = Talk(limits=limits)
+        talk.wait(8)
+        assert not talk.connection.closed
+        talk.wait(1)
+        assert talk.connection.closed
+
+    def test_a_request_in_one_packet_needs_no_timer_for_its_headers(self, talk: Talk) -> None:
+        set_: list[float] = []
+        later = talk.connection.channel.callLater
+        talk.connection.channel.callLater = lambda delay, call: (set_.append(delay), later(delay, call))[1]
+        talk.connection.ask("GET", "/refuse")
+        assert LIMITS.header_time not in set_
+        talk.feed(b"GET /refuse")
+        assert LIMITS.header_time in set_
 
     def test_silence_ends_a_connection(self, talk: Talk) -> None:
         talk.connection.ask("GET", "/refuse")
@@ -466,8 +517,6 @@ class TestTime:
         b"GET /refuse HTTP/1.1\r\nX-Y: a\x00b\r\n\r\n",
         b"GET /refuse HTTP/1.1\r\nX-Y: a\rb\r\n\r\n",
         b"GET /refuse HTTP/1.1\r\nX Y: a\r\n\r\n",
-        b"GET /refuse HTTP/1.1\r\n" + b"X: y\r\n" * 501 + b"\r\n",
-        b"GET /refuse HTTP/1.1\r\nX: " + b"y" * 16_000 + b"\r\nZ: " + b"z" * 1000 + b"\r\n\r\n",
     ],
 )
 def test_what_is_no_request_ends_the_connection(talk: Talk, head: bytes) -> None:
@@ -478,10 +527,37 @@ def test_what_is_no_request_ends_the_connection(talk: Talk, head: bytes) -> None
     assert talk.timers == []
 
 
-def test_a_line_without_an_end_ends_the_connection(talk: Talk) -> None:
-    talk.feed(b"GET /" + b"x" * 20_000)
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /refuse HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+        b"GET /refuse HTTP/1.1\r\nX: y\r\n" + b" z\r\n" * 500 + b"\r\n",
+        b"GET /refuse HTTP/1.1\r\nX: " + b"y" * 16_000 + b"\r\nZ: " + b"z" * 1000 + b"\r\n\r\n",
+        b"GET /refuse HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 20_000,
+    ],
+)
+def test_headers_that_are_too_large(talk: Talk, head: bytes) -> None:
+    talk.feed(head)
+    assert [said.status for said in answers(talk.connection.said, ["GET"], closed=True)] == [431]
     assert talk.connection.closed
+    assert talk.processed == []
     assert talk.timers == []
+    assert talk.limited == ["header_size"]
+
+
+def test_headers_of_each_request_count_for_themselves(talk: Talk) -> None:
+    for _ in range(5):
+        assert talk.connection.ask("GET", "/refuse", {"X": "x" * 10_000}).status == 200
+    assert talk.limited == []
+
+
+def test_the_size_of_headers_is_exact() -> None:
+    limits = LimitsSection(header_size=Amount(2000))
+    line, more = len("GET /refuse HTTP/1.1") + len("Host: localhost") + len("X: "), 4 * 32
+    for size, status in ((2000 - line - more, 200), (2001 - line - more, 431)):
+        talk = Talk(limits=limits)
+        assert talk.connection.ask("GET", "/refuse", {"X": "x" * size}).status == status
 
 
 def test_a_tls_client_is_offered_http_1_1(talk: Talk) -> None:
