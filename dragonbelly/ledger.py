@@ -13,7 +13,16 @@ import msgspec
 
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
-from dragonbelly.errors import BadField, BadRecord, Conflict, NoBackend, NotFound, StateUnavailable, TooLarge
+from dragonbelly.errors import (
+    BadField,
+    BadPath,
+    BadRecord,
+    Conflict,
+    NoBackend,
+    NotFound,
+    StateUnavailable,
+    TooLarge,
+)
 from dragonbelly.events import Accepted, Changed, Deleted, Event
 from dragonbelly.interfaces import IClock, IReplicationPolicy, IStateStore, MakeId, Snapshot
 from dragonbelly.keys import key_of
@@ -212,8 +221,17 @@ class Ledger:
         """
         maximum = int(self._config.upload.max_size)
         if announced.size is not None and announced.size > maximum:
-            raise TooLarge(f"{announced.size} bytes announced, at most {maximum} are taken", maximum=maximum)
+            raise TooLarge(
+                f"{announced.size} bytes announced, at most {maximum} are taken",
+                limit="max_size",
+                maximum=maximum,
+            )
+        longest = self._config.limits.path_length
+        if len(path.name.encode()) > longest:
+            # Here and not where paths are read: what is stored already stays within reach.
+            raise BadPath(f"the path is longer than {longest} bytes", limit="path_length")
         self._check(announced.terms)
+        self._check_attributes(announced.terms)
         id = self._make_id(self._clock.seconds())
         deadline = int(self.now + self._config.upload.longest(announced.size or 0)) + 1
 
@@ -257,6 +275,21 @@ class Ledger:
         if terms is not None and terms.expires is not None and terms.expires <= self.now:
             raise BadField("the file would be over before it began: that time has passed", field="expires")
 
+    def _check_attributes(self, terms: Terms | None) -> None:
+        attributes = terms.attributes if terms is not None else {}
+        most, size = self._config.limits.attributes, int(self._config.limits.attribute_size)
+        if len(attributes) > most > 0:
+            raise BadField(
+                f"at most {most} attributes, not {len(attributes)}", field="attributes", limit="attributes"
+            )
+        for name, value in attributes.items():
+            if len(value.encode()) > size:
+                raise BadField(
+                    f"a value of an attribute has at most {size} bytes",
+                    field=f"attributes.{name}",
+                    limit="attribute_size",
+                )
+
     def _targets(self, path: Path, id: str, announced: Announced) -> tuple[str, ...]:
         terms = announced.terms or Terms()
         policy = self._rules.policy_for(path, announced.content_type, announced.size, terms.policy)
@@ -294,6 +327,8 @@ class Ledger:
                 raise NotFound(f"there is no file {path.name}")
             terms = change(record.live)
             self._check(terms)
+            if terms.attributes != record.live.asked.attributes:  # else they were there before the limit was
+                self._check_attributes(terms)
             return [Changed(self.now, record.live.id, terms if terms != Terms() else None)]
 
         async with promise(self.store):

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 
-from dragonbelly import __version__
+from dragonbelly import __version__, descriptors
 from dragonbelly.cluster.health import Health
 from dragonbelly.cluster.members import Cluster, Member
 from dragonbelly.cluster.states import OperatorStates
@@ -37,7 +37,7 @@ from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.starting import give_up, give_up_later, open_ports, origin_option
+from dragonbelly.starting import cannot_start, give_up, give_up_later, open_ports, origin_option
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.admin import Admin
@@ -47,6 +47,7 @@ from dragonbelly.web.callers import Callers
 from dragonbelly.web.explain_api import ExplainApi
 from dragonbelly.web.files import Domains, Files
 from dragonbelly.web.guard import Guard
+from dragonbelly.web.open_uploads import OpenUploads
 from dragonbelly.web.sign import SignApi
 from dragonbelly.web.site import Router, make_site
 
@@ -187,9 +188,21 @@ class Daemon(MultiService):
             self.ledger, self.verifier, self.health, config, reactor, random.random, metrics
         )
         domains, guard = Domains(config), Guard(config, reactor)
-        files = Files(self.ledger, self.verifier, domains, guard, config, random.random, metrics)
+        self.guard = guard
+        self.uploads = uploads = OpenUploads(self.ledger, config.limits)
+        files = Files(self.ledger, self.verifier, domains, guard, uploads, config, random.random, metrics)
         sign = SignApi(domains, guard, config, reactor)
-        api = FilesApi(self.ledger, self.verifier, files, domains, guard, sign, self.replicator.tick, reactor)
+        api = FilesApi(
+            self.ledger,
+            self.verifier,
+            files,
+            domains,
+            guard,
+            uploads,
+            sign,
+            self.replicator.tick,
+            reactor,
+        )
         auditing = (self.ledger, self.health, config, reactor, name, metrics, self.comparison.waits, every)
         self.audit, self.asked_audit = Audit(*auditing), AskedAudit(*auditing)
         self.standstill = Standstill(store, reactor, every)
@@ -298,6 +311,7 @@ class Daemon(MultiService):
         return use is not None and use.objects > 0
 
     def _committed(self, path: FilePath, event: Event, record: Record | None) -> None:
+        self.uploads.happened(event, record)
         match event:
             case Accepted():
                 self.replicator.upload_began()
@@ -367,6 +381,12 @@ class Listening(MultiService):
         daemon.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
+        most = self.daemon.config.limits.connections
+        try:
+            # Public and admin listeners are counted for themselves.
+            descriptors.allow(2 * most, f"[limits] connections = {most}, for listen and for admin,")
+        except StartError as error:
+            cannot_start(error, self._options)
         self.ports = open_ports(self._reactor, self._where, self._options)
         super().privilegedStartService()
 

@@ -36,6 +36,9 @@ PURE = (
     "dragonbelly.signing",
     "dragonbelly.web.callers",
     "dragonbelly.web.guard",
+    "dragonbelly.web.addresses",
+    "dragonbelly.web.connections",
+    "dragonbelly.web.throttle",
 )
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.endpoints import serverFromString
 
+from dragonbelly.config.limits import LimitsSection
 from dragonbelly.config.reading import Key, Reader, choice
 from dragonbelly.config.values import Config, Rule, without_login
 from dragonbelly.cors import parse_origin
@@ -117,17 +118,20 @@ def _check_http(config: Config, reader: Reader) -> None:
 
 
 def _check_limits(config: Config, reader: Reader) -> None:
-    for index, network in enumerate(config.limits.exempt):
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            raise reader.mistake(
-                ("limits", "exempt", index), network, f'a network such as "10.0.0.0/8": {error}'
-            ) from error
+    check_exempt(config.limits, reader, ("limits",))
     if config.limits.header_size < HEADER_MIN:
         raise reader.mistake(
             ("limits", "header_size"), str(config.limits.header_size), f"{HEADER_MIN} bytes or more"
         )
+
+
+def check_exempt(limits: LimitsSection, reader: Reader, key: Key) -> None:
+    for index, network in enumerate(limits.exempt):
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            expected = f'a network such as "10.0.0.0/8": {error}'
+            raise reader.mistake((*key, "exempt", index), network, expected) from error
 
 
 def _endpoint_mistake(text: str) -> str | None:

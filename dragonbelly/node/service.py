@@ -13,6 +13,10 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python import usage
 
+from dragonbelly import descriptors
+from dragonbelly.config.checks import check_exempt
+from dragonbelly.config.limits import LimitsSection
+from dragonbelly.config.reading import Reader
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.node.server import make_node
 from dragonbelly.node.store import Store
@@ -21,6 +25,8 @@ from dragonbelly.starting import cannot_start, endpoint, give_up, open_ports, or
 from dragonbelly.units import Size
 
 _log = Logger()
+
+DEFAULTS = LimitsSection()
 
 
 class Options(usage.Options):
@@ -32,19 +38,36 @@ class Options(usage.Options):
         ["secret-file", None, None, "File with the secret that URLs are signed with."],
         ["reserve", None, "0", "Room of the file system that is never given away, such as 1GiB."],
         ["name", None, "node", "What the node is called in the log."],
+        ["connections", None, str(DEFAULTS.connections), "How many there may be; then the idlest is closed."],
+        [
+            "connections-per-address",
+            None,
+            str(DEFAULTS.connections_per_address),
+            "Of one address; 0: no limit.",
+        ],
+        ["header-time", None, str(DEFAULTS.header_time), "How long the headers of a request may take."],
     ]
     optFlags = [["private", None, "Reading needs a signed URL, too."]]
 
     reserve: Size
     secret: bytes
+    limits: LimitsSection
 
     def __init__(self) -> None:
         super().__init__()
         self.origins: list[str] = []
+        self.exempt: list[str] = []
 
     def opt_origin(self, origin: str) -> None:
         """Pages of it (https://host[:port], or *) may read and upload with fetch; may be given again."""
         self.origins.append(origin_option(origin))
+
+    def opt_exempt(self, network: str) -> None:
+        """
+        Connections of it (10.0.0.0/8) are not counted by address; may be given again.
+        [default: loopback, where a reverse proxy may be]
+        """
+        self.exempt.append(network)
 
     def postOptions(self) -> None:
         for required in ("root", "secret-file"):
@@ -56,10 +79,30 @@ class Options(usage.Options):
             self.reserve = Size.parse(int(self["reserve"]) if self["reserve"].isdigit() else self["reserve"])
         except ValueError as error:
             give_up(f"--reserve {self['reserve']}: expected {error}")
+        self.limits = self._limits()
         try:
             self.secret = read_secret(Path(self["secret-file"]))
         except ConfigError as error:
             give_up(str(error))
+
+    def _limits(self) -> LimitsSection:
+        found: dict[str, object] = {
+            "connections": _number(self["connections"]),
+            "connections_per_address": _number(self["connections-per-address"]),
+            "header_time": _number(self["header-time"]),
+            "exempt": self.exempt or list(DEFAULTS.exempt),
+        }
+        reader = Reader("options")
+        try:
+            limits = reader.struct(LimitsSection, found, ())
+            check_exempt(limits, reader, ())
+        except ConfigError as error:
+            give_up(str(error).replace("_", "-"))
+        return limits
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
 
 
 class NodeService(Service):
@@ -81,6 +124,7 @@ class NodeService(Service):
             self._store,
             options.secret,
             private=bool(options["private"]),
+            limits=options.limits,
             origins=options.origins,
         )
         [self._port] = open_ports(self._reactor, [(options["listen"], factory)], options)
@@ -90,6 +134,8 @@ class NodeService(Service):
             self.privilegedStartService()
         assert self._port is not None
         try:
+            most = self._options.limits.connections
+            descriptors.allow(2 * most, f"--connections {most}, each with a file,")
             # Not earlier: the directory is made by the user who will write to it.
             leftovers = self._store.prepare()
         except StartError as error:

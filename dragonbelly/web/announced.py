@@ -15,9 +15,6 @@ from dragonbelly.web.message import Question
 ATTRIBUTE_PREFIX = "dragonbelly-attr-"
 TERMS = frozenset({"dragonbelly-copies", "dragonbelly-policy", "dragonbelly-expires"})
 
-#: Limits of a file's attributes.
-ATTRIBUTES_MAX, ATTRIBUTE_SIZE = 32, 1024
-
 #: More copies of one file than anybody has servers for.
 COPIES_MAX = 100
 
@@ -79,19 +76,14 @@ def terms(
     attributes: Mapping[str, str], copies: int | None, policy: str | None, expires: int | None
 ) -> Terms | None:
     """Checked terms, None when nothing is asked for.  :raises BadField: names the field."""
-    if len(attributes) > ATTRIBUTES_MAX:
-        raise BadField(f"at most {ATTRIBUTES_MAX} attributes, not {len(attributes)}", field="attributes")
     for name, value in attributes.items():
         if not _ATTRIBUTE.fullmatch(name):
             raise BadField(
                 "a name of an attribute is 1 to 64 of a-z, 0-9, '.', '_' and '-', not at its ends",
                 field=f"attributes.{name}",
             )
-        if len(value.encode()) > ATTRIBUTE_SIZE or not value.isprintable():
-            raise BadField(
-                f"a value of an attribute is printable text of at most {ATTRIBUTE_SIZE} bytes",
-                field=f"attributes.{name}",
-            )
+        if not value.isprintable():
+            raise BadField("a value of an attribute is printable text", field=f"attributes.{name}")
     if copies is not None and not 1 <= copies <= COPIES_MAX:
         raise BadField(f"1 to {COPIES_MAX} copies, not {copies}", field="copies")
     if not attributes and copies is None and policy is None and expires is None:

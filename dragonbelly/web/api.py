@@ -31,6 +31,7 @@ from dragonbelly.web.files import Domains, Files, live_version, show_uploads
 from dragonbelly.web.guard import Guard
 from dragonbelly.web.listing import Page, list_files
 from dragonbelly.web.message import Answer, Question, json_answer
+from dragonbelly.web.open_uploads import OpenUploads
 from dragonbelly.web.paths import parse_name, quote_name
 from dragonbelly.web.sign import SignApi
 
@@ -57,6 +58,7 @@ class FilesApi:
         files: Files,
         domains: Domains,
         guard: Guard,
+        uploads: OpenUploads,
         sign: SignApi,
         replicate: Callable[[], None],
         clock: IClock,
@@ -66,6 +68,7 @@ class FilesApi:
         self._files = files
         self._domains = domains
         self._guard = guard
+        self._uploads = uploads
         self._sign = sign
         self._replicate = replicate
         self._clock = clock
@@ -109,7 +112,8 @@ class FilesApi:
         self._guard.demand(question.caller, "write", path)
         if asked.size is not None and asked.size < 0:
             raise BadField("a size is 0 or more", field="size")
-        version, places = await self._ledger.accept(
+        version, places = await self._uploads.accept(
+            question.caller,
             path,
             Announced(
                 size=asked.size,

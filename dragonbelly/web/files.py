@@ -28,6 +28,7 @@ from dragonbelly.signing import steady
 from dragonbelly.web import announced
 from dragonbelly.web.guard import Guard
 from dragonbelly.web.message import Answer, Question
+from dragonbelly.web.open_uploads import OpenUploads
 from dragonbelly.web.paths import host_name, parse_name
 
 ALLOW = "GET, HEAD, PUT, DELETE"
@@ -101,6 +102,7 @@ class Files:
         verifier: Verifier,
         domains: Domains,
         guard: Guard,
+        uploads: OpenUploads,
         config: Config,
         random: Callable[[], float],
         metrics: Metrics,
@@ -109,6 +111,7 @@ class Files:
         self._verifier = verifier
         self._domains = domains
         self._guard = guard
+        self._uploads = uploads
         self._links = {name: domain.link_expires for name, domain in config.domains.items() if domain.private}
         cache = config.http.cache_control
         self._cache_control = {
@@ -219,7 +222,7 @@ class Files:
     # --- writing
 
     async def put(self, path: Path, question: Question) -> Answer:
-        version, targets = await self._ledger.accept(path, announced.from_put(question))
+        version, targets = await self._uploads.accept(question.caller, path, announced.from_put(question))
         backend, key = targets[0]
         assert version.upload is not None
         target = self._ledger.cluster.backend(backend).upload_target(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from urllib.parse import parse_qsl
 
 from dragonbelly.config.values import Config
-from dragonbelly.errors import TooLarge
+from dragonbelly.errors import TooLarge, TooManyRequests
 from dragonbelly.interfaces import IClock
 from dragonbelly.model import Path
 from dragonbelly.signing import BadSignature, Permission, check
+from dragonbelly.web.addresses import Addresses
 from dragonbelly.web.callers import Caller, Forbidden, Scope, Unauthorized
 from dragonbelly.web.message import Question
+from dragonbelly.web.throttle import Throttle
 
 #: Bytes of a query that may be a signature's.
 QUERY_MAX = 4096
@@ -24,6 +27,9 @@ class Guard:
         self._domains = config.domains
         self._keys = config.signing_keys
         self._clock = clock
+        limits = config.limits
+        self._addresses = Addresses(limits.exempt)
+        self._writes = Throttle(limits.anonymous_writes, limits.anonymous_burst)
 
     def demand(self, caller: Caller, scope: Scope, path: Path) -> None:
         """
@@ -31,9 +37,12 @@ class Guard:
 
         :raises Unauthorized: it takes a token.
         :raises Forbidden: the token is not good for this.
+        :raises TooManyRequests: everybody may, and this one writes too fast.
         """
         if not self._may(caller, scope, path):
             raise self._refusal(caller, scope, path)
+        if scope == "write":
+            self._slow_down(caller)
 
     def demand_admin(self, caller: Caller) -> None:
         """:raises Unauthorized, Forbidden: not an operator."""
@@ -54,10 +63,11 @@ class Guard:
         """
         PUT of a file.
 
-        :raises Unauthorized, Forbidden: see ``demand``.
+        :raises Unauthorized, Forbidden, TooManyRequests: see ``demand``.
         :raises TooLarge: it is more than the URL was signed for.
         """
         if self._may(question.caller, "write", path):
+            self._slow_down(question.caller)
             return
         permission = self._permission(question, path)
         if permission is None:
@@ -79,6 +89,19 @@ class Guard:
             and ("*" in token.domains or path.domain in token.domains)
             and path.name.startswith(token.prefixes)
         )
+
+    def _slow_down(self, caller: Caller) -> None:
+        """Who writes without a token, because everybody may, does it at a rate."""
+        if caller.token is not None or caller.trusted:
+            return
+        address = self._addresses.of(caller.address)
+        wait = self._writes.take(address, self._clock.seconds()) if address is not None else 0.0
+        if wait:
+            raise TooManyRequests(
+                "too many requests that change something come from this address without a token",
+                retry_after=ceil(wait),
+                limit="anonymous_writes",
+            )
 
     def _refusal(self, caller: Caller, scope: Scope, path: Path) -> Unauthorized | Forbidden:
         if caller.token is None:
