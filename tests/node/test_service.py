@@ -133,6 +133,18 @@ def test_pages_of_two_origins(node: Process) -> None:
         refused.value.close()
 
 
+def test_its_limits(node: Process) -> None:
+    node.start("--connections-per-address", "1", "--exempt", "::1", "--header-time", "500ms")
+    first = node.connect()
+    second = node.connect()
+    second.sendall(b"GET / HTTP/1.1\r\n")
+    # The first was idle, and makes room; the second does not come to an end.
+    assert first.recv(1) == b""
+    with pytest.raises(ConnectionResetError):
+        second.recv(1)
+    assert node.ask("GET", "d/k", signed=False)[0] == 404
+
+
 @pytest.mark.parametrize("daemonise", [False, True])
 @pytest.mark.parametrize(
     ("change", "says"),
@@ -143,6 +155,9 @@ def test_pages_of_two_origins(node: Process) -> None:
         ({"--secret-file": "empty"}, "the secret file empty is empty"),
         ({"--reserve": "1XB"}, "--reserve 1XB"),
         ({"--origin": "https://a/b"}, "--origin https://a/b: expected an origin such as"),
+        ({"--connections": "0"}, "connections: found 0, expected a whole number, at least 1"),
+        ({"--header-time": "soon"}, 'header-time: found "soon", expected a duration such as'),
+        ({"--exempt": "10.0.0.1/8"}, 'exempt[0]: found "10.0.0.1/8", expected a network such as'),
         ({"--listen": "carrier:pigeon"}, "--listen carrier:pigeon"),
         ({"--listen": "in use"}, "cannot listen on"),
         ({"--root": "/proc/root"}, "cannot store files in /proc/root"),
