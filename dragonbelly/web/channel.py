@@ -34,6 +34,10 @@ SMALL_BODY = 64 * 1024
 LINGER = 30.0
 LINGER_IDLE = 3.0
 
+#: How long a connection that has to make room may take to close, in s: those who open many must not be able to
+#: keep more of them than there are seats.
+GIVE_WAY = 1.0
+
 #: Bytes that each line of a header counts more than it has.
 LINE_COST = 32
 
@@ -88,7 +92,11 @@ class Channel(http.HTTPChannel):
         return getattr(self.transport.getPeer(), "host", "")
 
     def give_way(self) -> None:
-        self.timeoutConnection()
+        # Its seat is another's already: who does not close his side, or does not read, is cut off soon.
+        if self._abortingCall is not None:
+            self._abortingCall.cancel()
+        self._abortingCall = self.callLater(GIVE_WAY, self.forceAbortClient)
+        super().loseConnection()
 
     def _busy(self) -> None:
         if self._seat is not None:

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from dragonbelly.config.limits import LimitsSection
 from dragonbelly.web.addresses import Addresses
+from dragonbelly.web.channel import GIVE_WAY
 from dragonbelly.web.connections import Connections, Seat
 from dragonbelly.web.throttle import Throttle
 from tests.web.echo import make_echo
@@ -203,6 +204,17 @@ class TestOnAListener:
             self.clock.advance(1)
             assert not any(connection.closed for connection in busy)
             assert not self.connect("192.0.2.1").closed
+
+    def test_who_does_not_let_go_is_cut_off(self) -> None:
+        first = self.connect("192.0.2.1")
+        others = [self.connect("192.0.2.1") for _ in range(2)]
+        # Not settled: there is something left to write that nobody reads.
+        assert first.closed
+        self.clock.advance(GIVE_WAY)
+        assert first.wire.aborted
+        for connection in (first, *others):
+            connection.leave()
+        assert self.clock.getDelayedCalls() == []
 
     def test_unix_sockets_have_no_address(self) -> None:
         made = [Connection(self.site, Wire(peerAddress=UNIXAddress(None))) for _ in range(3)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import select
 import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,13 @@ RSS_GROWTH = 16 << 20
 
 
 @contextmanager
-def serving(endpoint: str = "tcp:0:interface=127.0.0.1") -> Iterator[int]:
+def serving(endpoint: str = "tcp:0:interface=127.0.0.1", settings: str = "") -> Iterator[int]:
     """The port of a public listener.  Files go by a world's clock, connections by the real one."""
     worlds: list[World] = []
     ports: list[Any] = []
 
     async def start() -> int:
-        world = World()
+        world = World(settings)
         worlds.append(world)
         world.public.reactor = reactor.start()
         ports.append(listen(reactor.start(), endpoint, world.public))
@@ -164,6 +165,75 @@ def test_a_chunked_body_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatc
     (answer,) = answers(said, ["POST"], closed=True)
     assert answer.status == 413
     assert watch.growth < RSS_GROWTH
+
+
+# --- limits ----------------------------------------------------------------------------------------------
+
+
+class TestLimits:
+    SETTINGS = "[limits]\nconnections = 50\nconnections_per_address = 5\nexempt = []\n"
+
+    def test_who_drips_makes_room_for_the_others(self) -> None:
+        with serving(settings=self.SETTINGS) as port:
+            slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(30)]
+            for connection in slow[-5:]:
+                connection.sendall(b"GET / HT")
+            for connection in slow[:25]:
+                assert connection.recv(1) == b""  # not by a reset
+            for _ in range(5):
+                assert curl("-w", "%{http_code}", f"http://127.0.0.1:{port}/a").stdout == "404"
+            assert slow[-5].recv(1) == b""
+            for connection in slow:
+                connection.close()
+
+    @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+    def test_over_tls_too(self, tls: str) -> None:
+        with serving(tls, self.SETTINGS) as port:
+            slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(10)]
+            for connection in slow[:5]:
+                with suppress(ConnectionResetError):  # in the middle of a handshake there is no other way
+                    assert connection.recv(1) == b""
+            assert curl("-k", "-w", "%{http_code}", f"https://127.0.0.1:{port}/a").stdout == "404"
+            for connection in slow:
+                connection.close()
+
+    @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+    def test_who_does_not_close_his_side_is_cut_off(self, tls: str) -> None:
+        """Over TLS both have to say good-bye."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        settings = self.SETTINGS + 'idle = "1h"\n'
+        with serving(tls, settings) as port:
+            first = context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20))
+            first.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert first.recv(65536).startswith(b"HTTP/1.1 404 ")
+            others = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(5)]
+            assert first.recv(1) == b""
+            # Nothing is answered to that, and there is no more to come but the end of the connection.
+            assert select.select([first], [], [], 20)[0]
+            with pytest.raises(ConnectionResetError):
+                os.read(first.fileno(), 1)
+            for connection in (first, *others):
+                connection.close()
+
+    def test_headers_in_time(self) -> None:
+        with serving(settings='[limits]\nheader_time = "300ms"\n') as port:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                connection.sendall(b"GET / HT")
+                with pytest.raises(ConnectionResetError):
+                    connection.recv(1)
+            assert curl("-w", "%{http_code}", f"http://127.0.0.1:{port}/a").stdout == "404"
+
+    def test_the_size_of_headers(self) -> None:
+        with serving() as port:
+            done = curl("-H", f"X: {'x' * 17_000}", "-w", "%{http_code}", f"http://127.0.0.1:{port}/a")
+        assert done.stdout == "431", done
+
+    def test_a_client_that_goes_on_after_the_last_request(self) -> None:
+        """curl comes again on another connection."""
+        with serving(settings="[limits]\nrequests_per_connection = 2\n") as port:
+            done = curl("-w", "%{http_code} %{num_connects}\n", f"http://127.0.0.1:{port}/[1-5]")
+        assert done.stdout.split("\n")[:5] == ["404 1", "404 0", "404 1", "404 0", "404 1"], done
 
 
 # --- TLS -------------------------------------------------------------------------------------------------
