@@ -248,7 +248,10 @@ class TestOpenUploads:
             if end == "elsewhere":
                 assert world.api("DELETE", f"uploads/{id}?path=a").status == 204
             world.clock.advance(2 if end == "elsewhere" else 3602)
+        # What other daemons end is found out when it is asked for, all else at once.
+        assert (id in world.daemon.uploads._owner_of) == end.endswith("elsewhere")
         assert not self.is_full(world)
+        assert id not in world.daemon.uploads._owner_of
 
     def test_at_the_limit_the_records_are_read_once_a_second(self, world: World) -> None:
         for name in "ab":
