@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.application.service import MultiService
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 
+from dragonbelly.config import Config, load
 from dragonbelly.service import Listening
 from tests.web.world import World
 
@@ -49,9 +51,13 @@ def test_it_has_its_own_unless_it_is_given_one():
     assert not set(said(None)[:FILES]) & set(said(None)[:FILES])
 
 
+SAMPLE = Path(__file__).parents[1] / "etc" / "dragonbelly.toml"
+
+
 class Sites(MultiService):
     """All that is to be listened for."""
 
+    config: Config
     public_site = Factory()
     admin_site = Factory()
 
@@ -59,7 +65,9 @@ class Sites(MultiService):
 @pytest.mark.parametrize("runner", ["twistd", "twist"])
 def test_ports_are_opened_once_whoever_runs_it(runner: str) -> None:
     memory: Any = MemoryReactorClock()
-    listening = Listening(memory, Sites(), ("tcp:80",), ("tcp:81",))  # type: ignore[arg-type]
+    sites = Sites()
+    sites.config = load(SAMPLE)
+    listening = Listening(memory, sites, ("tcp:80",), ("tcp:81",))  # type: ignore[arg-type]
     if runner == "twistd":  # as root, if that is who started it
         listening.privilegedStartService()
         assert len(memory.tcpServers) == 2

@@ -38,7 +38,7 @@ from dragonbelly.node.sending import send
 from dragonbelly.node.signature import KEYS, RESERVED, SPACE, check
 from dragonbelly.node.store import Store
 from dragonbelly.node.target import Target, parse_target
-from dragonbelly.web.channel import make_factory
+from dragonbelly.web.listener import make_factory
 from dragonbelly.web.request import Intake, Refuse, Request, Stream
 
 #: What pages of other origins may ask and see.

@@ -25,8 +25,8 @@ from dragonbelly.web.admin import Admin
 from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
 from dragonbelly.web.api import PREFIX, FilesApi
 from dragonbelly.web.callers import Callers
-from dragonbelly.web.channel import make_factory
 from dragonbelly.web.files import Files
+from dragonbelly.web.listener import make_factory
 from dragonbelly.web.message import Answer, Question, problem
 from dragonbelly.web.paths import split_target
 from dragonbelly.web.request import Buffer, Intake, Refuse, Request

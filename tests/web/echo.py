@@ -11,8 +11,8 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
 from dragonbelly.config.limits import LimitsSection
-from dragonbelly.web.channel import make_factory
 from dragonbelly.web.connections import Limited
+from dragonbelly.web.listener import make_factory
 from dragonbelly.web.request import Buffer, Intake, Refuse, Request, Stream
 
 LIMIT = 1000
