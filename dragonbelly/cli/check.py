@@ -37,7 +37,10 @@ def summary(config: Config) -> list[str]:
         f"admin    {', '.join(config.http.admin) or 'nowhere'}",
     ]
     for name, domain in config.domains.items():
-        lines.append(f"domain   {name}: {', '.join(domain.hosts)}; policy {domain.policy}")
+        everybody = ", ".join(domain.anonymous) or "nothing"
+        lines.append(
+            f"domain   {name}: {', '.join(domain.hosts)}; policy {domain.policy}; everybody may {everybody}"
+        )
         for rule in domain.rules:
             conditions = [
                 f"{field} {value}"
@@ -51,4 +54,11 @@ def summary(config: Config) -> list[str]:
         lines.append(f"policy   {name}: {policy.kind}, {shown}")
     for b in config.backends.values():
         lines.append(f"backend  {b.name}: {b.kind} on host {b.host}, zone {b.zone}, weight {b.weight:g}")
+    for token in config.tokens:
+        where = "" if "*" in token.domains else f"; domains {', '.join(token.domains)}"
+        below = "" if "" in token.prefixes else f"; paths {', '.join(f'{p}…' for p in token.prefixes)}"
+        lines.append(f"token    {token.name}: {', '.join(token.scopes)}{where}{below}")
+    if config.signing_keys:
+        first, *others = (key.id for key in config.signing_keys)
+        lines.append(f"keys     {', '.join([f'{first} signs', *others])}")
     return lines

@@ -15,6 +15,7 @@ from dragonbelly.cli.get import get
 from dragonbelly.cli.listing import ls
 from dragonbelly.cli.put import put
 from dragonbelly.cli.status import status
+from dragonbelly.cli.token import signing_key, token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,5 +36,9 @@ def commands() -> None:
     """
 
 
-for command in (put, get, ls, info, set_, rm, status, backends, explain, audit, check, completion):
+for command in (
+    *(put, get, ls, info, set_, rm),
+    *(status, backends, explain, audit),
+    *(check, token, signing_key, completion),
+):
     commands.add_command(command)

@@ -11,7 +11,6 @@ import msgspec
 
 from dragonbelly.cli.listing import entries
 from dragonbelly.cli.parallel import Share, Work
-from dragonbelly.cli.put import error_text
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import confirm, count, message, size
 from dragonbelly.cli.terms import COPIES, NONE, PATH, Moment, OrNone, attributes
@@ -118,7 +117,7 @@ def rm(server: Server, paths: tuple[str, ...], recursive: bool, yes: bool, jobs:
                     raise
 
         work: Work[str] = Work(
-            do, lambda name, error: message(f"{name}: {error_text(error)}"), jobs, threading.Event()
+            do, lambda name, error: message(f"{name}: {server.told(error)}"), jobs, threading.Event()
         )
         work.all(dict.fromkeys(names))
     return 1 if failed or work.failures else 0

@@ -15,9 +15,8 @@ import click
 
 from dragonbelly.cli.listing import entries
 from dragonbelly.cli.parallel import Share, Work
-from dragonbelly.cli.put import error_text
 from dragonbelly.cli.server import Server, asks
-from dragonbelly.cli.terminal import Bar, count, message, size
+from dragonbelly.cli.terminal import Bar, count, error_text, message, size
 from dragonbelly.cli.terms import PATH
 from dragonbelly.client import Client, Entry, Error
 from dragonbelly.client.errors import NotFound

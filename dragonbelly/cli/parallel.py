@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from dragonbelly.cli.wire import Stopped
-from dragonbelly.client.errors import Denied, Error, NotDragonbelly, Unavailable
+from dragonbelly.client.errors import Error, NotDragonbelly, Unauthorized, Unavailable
 
 T = TypeVar("T")
 
@@ -162,8 +162,6 @@ def is_hopeless(error: Exception) -> bool:
     """Whether it is the same for every other file."""
     if isinstance(error, Unavailable):
         return error.status is None
-    if isinstance(error, Denied):
-        return error.status == 401
-    return isinstance(error, NotDragonbelly) or (
+    return isinstance(error, Unauthorized | NotDragonbelly) or (
         isinstance(error, Error) and error.problem.get("title") == "Unknown domain"
     )

@@ -15,7 +15,7 @@ import click
 from dragonbelly.cli.parallel import Share, Work
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.sources import Upload, roots, uploads
-from dragonbelly.cli.terminal import Bar, count, size
+from dragonbelly.cli.terminal import Bar, count, error_text, size
 from dragonbelly.cli.terms import COPIES, PATH, Moment, attributes
 from dragonbelly.cli.wire import UploadWire
 from dragonbelly.client.blocking import run
@@ -92,7 +92,7 @@ def put(
 
     work: Work[Upload] = Work(
         do,
-        lambda upload, error: bar.say(f"{_named(upload)}: {error_text(error)}"),
+        lambda upload, error: bar.say(f"{_named(upload)}: {server.told(error)}"),
         jobs,
         stopped,
         watch,
@@ -149,11 +149,6 @@ def guessed(path: str) -> str | None:
     """The media type by the name."""
     kind, encoding = mimetypes.guess_type(path, strict=False)
     return _COMPRESSED.get(encoding, "application/octet-stream") if encoding else kind
-
-
-def error_text(error: Exception) -> str:
-    """Without the number and the name of an ``OSError``, which stand beside it."""
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _named(upload: Upload) -> str:

@@ -6,17 +6,21 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import click
 
 from dragonbelly.cli.admin import Admin
+from dragonbelly.cli.terminal import error_text, message
 from dragonbelly.client import Client, environment
 from dragonbelly.client.core import base_url, check_token
 from dragonbelly.client.environment import VARIABLES
+from dragonbelly.client.errors import Denied, Unauthorized
 from dragonbelly.errors import ConfigError
+from dragonbelly.secret import read_secret
 
 #: The two listeners of a daemon: where each is unless something is said, and how it is named elsewhere.
 Listener = Literal["url", "admin"]
@@ -24,18 +28,31 @@ DEFAULTS: dict[Listener, str] = {"url": "http://127.0.0.1:8080", "admin": "http:
 NAMES = {"url": "The daemon's listener", "admin": "The admin listener of a daemon"}
 
 
-class Server(NamedTuple):
-    """One listener, and who asks there."""
+@dataclass(frozen=True)
+class Server:
+    """One listener, and who asks there; ``token_from`` is where the token was found."""
 
     url: str
-    token: str | None
+    token: str | None = field(repr=False)
     domain: str | None
+    token_from: str = field(default="", compare=False)
 
     def client(self) -> Client:
         return Client(self.url, token=self.token, domain=self.domain)
 
     def admin(self) -> Admin:
         return Admin(self.url, token=self.token, domain=self.domain)
+
+    def told(self, error: Exception) -> str:
+        """What the server says; where it wants another token, what can be done."""
+        if not isinstance(error, Denied):
+            return error_text(error)
+        if self.token is None:
+            if isinstance(error, Unauthorized):
+                return f"{error}: say it with ${VARIABLES['token']}, --token-file or the file {_usual_place()}"
+            return str(error)
+        another = "" if isinstance(error, Unauthorized) else "; it takes another one"
+        return f"{error} (it is from {self.token_from}){another}"
 
 
 def asks(listener: Listener) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -48,7 +65,12 @@ def asks(listener: Listener) -> Callable[[Callable[..., Any]], Callable[..., Any
             help=f"{NAMES[listener]}; else ${VARIABLES[listener]}, `{listener}` in the file, or "
             f"{DEFAULTS[listener]}.",
         )
-        @click.option("--token", metavar="TOKEN", help=f"Else ${VARIABLES['token']}, or `token` in the file.")
+        @click.option(
+            "--token-file",
+            metavar="FILE",
+            help=f"The token is in it; else ${VARIABLES['token']}, or `token` in the file.",
+        )
+        @click.option("--token", metavar="TOKEN", help="The token itself, which others on this machine see.")
         @click.option(
             "--domain",
             metavar="NAME",
@@ -64,19 +86,31 @@ def asks(listener: Listener) -> Callable[[Callable[..., Any]], Callable[..., Any
             *args: Any,
             url: str | None,
             token: str | None,
+            token_file: str | None,
             domain: str | None,
             config_file: str | None,
             **more: Any,
         ) -> Any:
-            server = find(listener, {listener: url, "token": token, "domain": domain}, config_file)
-            return command(*args, server=server, **more)
+            if token is not None:
+                if token_file is not None:
+                    raise click.UsageError("--token and --token-file: only one of them")
+                message("others on this machine can see a --token (ps): use --token-file")
+            given = {listener: url, "token": token, "domain": domain}
+            server = find(listener, given, config_file, token_file)
+            try:
+                return command(*args, server=server, **more)
+            except Denied as error:
+                message(server.told(error))
+                return 1
 
         return call
 
     return decorate
 
 
-def find(listener: Listener, options: dict[str, str | None], config_file: str | None) -> Server:
+def find(
+    listener: Listener, options: dict[str, str | None], config_file: str | None, token_file: str | None = None
+) -> Server:
     """:raises ConfigError: something has a mistake; says where."""
     kept, file = read(config_file)
     outside = environment.said(os.environ)
@@ -93,6 +127,8 @@ def find(listener: Listener, options: dict[str, str | None], config_file: str | 
                 break
     url, where = found.get(listener, (DEFAULTS[listener], ""))
     token, token_where = found.get("token", (None, ""))
+    if token_file is not None:
+        token, token_where = _read_token(token_file), token_file
     try:
         url = base_url(url)
         where = token_where
@@ -100,7 +136,15 @@ def find(listener: Listener, options: dict[str, str | None], config_file: str | 
             check_token(token)
     except ValueError as error:
         raise ConfigError(f"dragonbelly: {where}: {error}") from None
-    return Server(url, token, found.get("domain", (None, ""))[0])
+    return Server(url, token, found.get("domain", (None, ""))[0], token_where)
+
+
+def _read_token(file: str) -> str:
+    """:raises ConfigError: there is none."""
+    try:
+        return read_secret(Path(file)).decode(errors="replace")
+    except ConfigError as error:
+        raise ConfigError(f"dragonbelly: --token-file: {error}") from None
 
 
 def read(name: str | None) -> tuple[dict[str, str], Path]:

@@ -37,6 +37,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)
 
 
+def error_text(error: Exception) -> str:
+    """Without the number and the name of an ``OSError``, which stand beside it."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
 def printer() -> Console:
     """Of data, on stdout: lines as long as they are, which a narrow terminal wraps."""
     return Console(highlight=False, width=_WIDE)

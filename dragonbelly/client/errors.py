@@ -37,7 +37,15 @@ class PreconditionFailed(Error):
 
 
 class Denied(Error, PermissionError):
-    """The token is missing, unknown, or not enough."""
+    """The server does not let this be done: ``Unauthorized`` or ``Forbidden``."""
+
+
+class Unauthorized(Denied):
+    """It takes a token, and there is none, or one that is not known."""
+
+
+class Forbidden(Denied):
+    """The token is known, and not for this; or a signed URL is not, or not any more."""
 
 
 class TooLarge(Error):
@@ -100,8 +108,8 @@ class NotDragonbelly(Error):
 #: By status of the API.
 _BY_STATUS: dict[int, type[Error]] = {
     400: BadRequest,
-    401: Denied,
-    403: Denied,
+    401: Unauthorized,
+    403: Forbidden,
     404: NotFound,
     405: BadRequest,
     409: Mismatch,

@@ -295,7 +295,20 @@ def _check_policy_name(config: Config, reader: Reader, key: Key, name: str) -> N
         raise reader.mistake(key, name, choice(name, config.policies))
 
 
+def is_name(text: str) -> bool:
+    """Whether a token, a key, a policy, a backend … may be called that."""
+    return _is_name(_NAME, text)
+
+
+def is_domain_name(text: str) -> bool:
+    return _is_name(_DOMAIN, text)
+
+
+def _is_name(form: re.Pattern[str], text: str) -> bool:
+    return form.fullmatch(text) is not None and len(text) <= 100
+
+
 def _check_name(reader: Reader, key: Key, form: re.Pattern[str], name: str) -> None:
-    if not form.fullmatch(name) or len(name) > 100:
+    if not _is_name(form, name):
         letters = "small letters" if form is _DOMAIN else "letters"
         raise reader.mistake(key, name, f"a name of {letters}, digits, '.', '_' and '-', 100 at most")

@@ -15,7 +15,7 @@ def test_check_says_what_a_configuration_means(capsys):
     for line in (
         "state    redis://127.0.0.1:6379/0, 64 partitions",
         "files    tcp:8080",
-        "domain   media: media.example.com, *; policy default",
+        "domain   media: media.example.com, *; policy default; everybody may read",
         "         type video/*, larger 100MB: policy large",
         "policy   large: copies, copies 3, spread zone",
         "backend  store1: dav on host store1, zone a, weight 1",
