@@ -122,6 +122,7 @@ def make_daemon(reactor: Any, config: Config, name: str | None = None) -> Daemon
     store = RedisStore(
         reactor,
         config.state.redis,
+        login=config.state.login,
         partitions=config.state.partitions,
         reply_timeout=config.state.reply_timeout,
         require_noeviction=config.state.require_noeviction,

@@ -96,7 +96,7 @@ def _doubtful_places(config: Config) -> list[str]:
 
 def _check_redis(config: Config, reader: Reader) -> None:
     try:
-        parse_url(config.state.redis)
+        parse_url(config.state.redis, config.state.login)
     except ConfigError as error:
         raise reader.mistake(("state", "redis"), config.state.redis, f"a {error}") from error
 

@@ -26,6 +26,8 @@ Key = tuple[str | int, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _CONFIDENTIAL = re.compile(r"secret|passw|token|key|credential", re.IGNORECASE)
+#: Keys of a token and of a signing key that are none.
+_PUBLIC = ("name", "id", "scopes", "domains", "prefixes")
 _LONGEST = 80
 
 
@@ -179,8 +181,15 @@ def _shown(key: Key, found: object) -> str:
     """A value as in the file, in one line of a bounded length."""
     if isinstance(found, dict):
         return "a table"
-    if any(isinstance(part, str) and _CONFIDENTIAL.search(part) for part in key[2:]):
+    # The second name is that of a section's key, but for those that have a name of their own.
+    own = key[2:] if key[0] in ("backend", "policy", "domain") else key
+    names = [part for part in own if isinstance(part, str)]
+    if any(map(_CONFIDENTIAL.search, names)) and names[-1] not in _PUBLIC:
         return "a value that is not shown here"
+    if key == ("state", "redis"):
+        # There may be a password in any part of a URL that is written wrong.
+        scheme = re.match(r"[a-z]+://", str(found))
+        return f'"{scheme[0] if scheme else ""}…"'
     try:
         text = json.dumps(found, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -188,4 +197,6 @@ def _shown(key: Key, found: object) -> str:
     if "://" in text:
         # What a URL may hold that is nobody's business: a login, and a signature in the query.
         text = re.sub(r"\?[^\"]*", "?…", without_login(text))
+    # A login without the slashes, too.
+    text = re.sub(r"[^\s\"/]*:[^\s\"]*@", "…@", text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -22,6 +22,7 @@ from dragonbelly.interfaces import (
 )
 from dragonbelly.secret import Secret
 from dragonbelly.signing import SigningKey
+from dragonbelly.state.address import Login
 from dragonbelly.units import Amount, Duration, Interval, Size
 
 
@@ -33,6 +34,9 @@ class StateSection(Section, frozen=True, kw_only=True):
     """Where Redis is, and how long it may be away."""
 
     redis: str = "redis://127.0.0.1:6379/0"
+    #: Those of the URL, if they do not stand there.
+    redis_password: Secret | None = None
+    sentinel_password: Secret | None = None
     partitions: Annotated[int, Meta(ge=1, le=4096)] = 64
     reply_timeout: Interval = Interval(2)
     #: How long GETs are answered from what is cached while Redis is away.
@@ -42,6 +46,10 @@ class StateSection(Section, frozen=True, kw_only=True):
     #: they may take.
     ack_replicas: Annotated[int, Meta(ge=0, le=100)] = 0
     ack_timeout: Interval = Interval(1)
+
+    @property
+    def login(self) -> Login:
+        return Login(self.redis_password, self.sentinel_password)
 
     def __repr__(self) -> str:
         fields = msgspec.structs.asdict(self) | {"redis": without_login(self.redis)}
@@ -103,6 +111,10 @@ class TokenSection(Section, frozen=True, kw_only=True):
     scopes: tuple[Literal["read", "list", "write", "admin"], ...]
     domains: tuple[str, ...] = ("*",)
     prefixes: tuple[str, ...] = ("",)
+
+    def __repr__(self) -> str:
+        # Without the digest: it stands in the configuration, and nowhere else.
+        return f"TokenSection(name={self.name!r}, scopes={self.scopes!r})"
 
 
 class SigningKeySection(Section, frozen=True, kw_only=True):

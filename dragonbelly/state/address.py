@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dragonbelly.errors import ConfigError
 
@@ -13,7 +14,7 @@ SENTINEL_PORT = 26379
 
 # Not urlsplit's: to it several hosts are one, with a port that is no number.
 _SENTINEL = re.compile(
-    r"sentinel://(?:(?P<user>[^/?#@:]*):(?P<password>[^/?#@:]*)@)?"
+    r"sentinel://(?:(?P<user>[^/?#@:]*)(?::(?P<password>[^/?#@:]*))?@)?"
     r"(?P<places>[^/?#@]*)(?:/(?P<name>[^/?#]*)(?:\?(?P<query>[^?#]*))?)?"
 )
 _PLACE = re.compile(r"(?:\[(?P<ip>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
@@ -54,7 +55,17 @@ def host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_url(url: str) -> RedisAddress:
+class Login(NamedTuple):
+    """Passwords that stand beside the URL, and not in it: Redis', and the sentinels'."""
+
+    password: str | None = None
+    sentinel_password: str | None = None
+
+    def __repr__(self) -> str:
+        return "Login(…)"
+
+
+def parse_url(url: str, login: Login = Login()) -> RedisAddress:
     """
     ``redis://[user:password@]host[:port][/db]``, ``rediss://...[?cafile=/path.pem]``,
     ``unix://[user:password@]/path.sock[?db=n]`` or
@@ -64,7 +75,9 @@ def parse_url(url: str) -> RedisAddress:
         one that is written wrong.
     """
     if url.startswith("sentinel://"):
-        return _sentinels(url)
+        return _sentinels(url, login)
+    if login.sentinel_password is not None:
+        raise wrong("there is a password of sentinels, and it does not begin with sentinel://")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -75,7 +88,9 @@ def parse_url(url: str) -> RedisAddress:
         raise wrong("it begins with none of redis://, rediss://, unix:// and sentinel://")
     if parts.fragment:
         raise wrong("a # in the user or password must be written as %23")
-    username, password = _credentials(parts)
+    username, password = None, login.password
+    if "@" in parts.netloc:
+        username, password = _credentials(parts.username, parts.password, login.password)
     if parts.scheme == "unix":
         options = _options("unix", parts.query, "db")
         if parts.hostname or not parts.path.startswith("/"):
@@ -97,26 +112,30 @@ def parse_url(url: str) -> RedisAddress:
     )
 
 
-def _sentinels(url: str) -> RedisAddress:
+def _sentinels(url: str, login: Login) -> RedisAddress:
     match = _SENTINEL.fullmatch(url)
     if match is None:
         raise wrong("sentinel:// takes hosts separated by commas, a / and the master's name; a character like"
                     " : / ? # @ in user or password must be written as %3A %2F %3F %23 %40")  # fmt: skip
     if not re.fullmatch("[A-Za-z0-9._-]+", match["name"] or ""):  # what Redis takes for one
         raise wrong("sentinel:// takes the master's name after the hosts: sentinel://h1,h2,h3/mymaster")
-    if match["user"] is not None and not match["password"]:
-        raise wrong("there is a user and no password: write user:password@, or :password@ for the default user")
+    username, password = None, login.password
+    if match["user"] is not None:
+        username, password = _credentials(match["user"], match["password"], login.password)
     options = _options("sentinel", match["query"] or "", "db", "sentinel_username", "sentinel_password")
-    if "sentinel_username" in options and not options.get("sentinel_password"):
+    if login.sentinel_password is not None and "sentinel_password" in options:
+        raise wrong("there is a sentinel_password in it, and another one beside it: leave one out")
+    sentinel_password = login.sentinel_password or options.get("sentinel_password")
+    if "sentinel_username" in options and not sentinel_password:
         raise wrong("there is a sentinel_username and no sentinel_password")
     return RedisAddress(
         db=_database(options.get("db", "0")),
-        username=unquote(match["user"] or "") or None,
-        password=unquote(match["password"] or "") or None,
+        username=username,
+        password=password,
         sentinels=tuple(_place(text) for text in match["places"].split(",")),
         name=match["name"],
         sentinel_username=options.get("sentinel_username"),
-        sentinel_password=options.get("sentinel_password"),
+        sentinel_password=sentinel_password,
     )
 
 
@@ -130,12 +149,14 @@ def _place(text: str) -> tuple[str, int]:
     return match["ip"] or match["host"], port
 
 
-def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
-    if "@" not in parts.netloc:
-        return None, None
-    if not parts.password:
+def _credentials(user: str | None, written: str | None, beside: str | None) -> tuple[str | None, str]:
+    """What stands before the ``@``, and the password that stands elsewhere, if one does."""
+    if written and beside is not None:
+        raise wrong("there is a password in it, and another one beside it: leave one out")
+    password = unquote(written) if written else beside
+    if not password:
         raise wrong("there is a user and no password: write user:password@, or :password@ for the default user")
-    return unquote(parts.username or "") or None, unquote(parts.password)
+    return unquote(user or "") or None, password
 
 
 def _options(scheme: str, query: str, *known: str) -> dict[str, str]:

@@ -215,7 +215,7 @@ class Connection:
         address = self._address
         try:
             if address.password is not None:
-                await ask("AUTH", *([address.username] if address.username else []), address.password)
+                await protocol.log_in(*([address.username] if address.username else []), address.password)
             if address.db:
                 await ask("SELECT", address.db)
             info = info_fields(await ask("INFO"))

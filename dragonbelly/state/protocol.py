@@ -68,6 +68,18 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
 
+    async def log_in(self, *login: str) -> None:
+        """
+        AUTH with ``[user,] password``.
+
+        :raises txredisapi.RedisError: refused, or no answer; what it says does not have the password.
+        """
+        try:
+            await self.execute_command("AUTH", *login)
+        except txredisapi.ResponseError as error:
+            # One that does not know the command, or knows it by another name, repeats what it was told.
+            raise txredisapi.ResponseError(str(error).partition(", with args")[0]) from None
+
     def _build_command(self, *arguments: Argument, **_: object) -> bytes:
         # txredisapi's own takes ten times as long.
         packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type]  # its stub: a tuple of one

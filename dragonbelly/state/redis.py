@@ -21,7 +21,7 @@ from dragonbelly.ids import ulid
 from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
-from dragonbelly.state.address import parse_url
+from dragonbelly.state.address import Login, parse_url
 from dragonbelly.state.boundary import fires
 from dragonbelly.state.confirming import Confirming
 from dragonbelly.state.connection import Connection
@@ -55,10 +55,11 @@ IDENTITY, CONFIRMED = "store", "confirmed"
 @implementer(IStateStore)
 class RedisStore:
     """
-    ``reply_timeout`` is in seconds; ``require_noeviction=False`` accepts a Redis that may evict records, for
-    tests; ``random_bits(n)`` chooses where a claim begins, so that several daemons do not queue at the same
-    partition; ``observe(command, seconds)`` hears how long Redis took.  With ``ack_replicas`` a ``confirm``
-    asks for so many replicas, for ``ack_timeout`` seconds at most.
+    ``login`` has the passwords that are not in the URL.  ``reply_timeout`` is in seconds;
+    ``require_noeviction=False`` accepts a Redis that may evict records, for tests; ``random_bits(n)`` chooses
+    where a claim begins, so that several daemons do not queue at the same partition;
+    ``observe(command, seconds)`` hears how long Redis took.  With ``ack_replicas`` a ``confirm`` asks for so
+    many replicas, for ``ack_timeout`` seconds at most.
 
     Nothing is connected before the first call.
 
@@ -72,6 +73,7 @@ class RedisStore:
         reactor: Any,
         url: str,
         *,
+        login: Login = Login(),
         partitions: int = 64,
         reply_timeout: float = 2.0,
         require_noeviction: bool = True,
@@ -81,7 +83,7 @@ class RedisStore:
         random_bits: Callable[[int], int] = secrets.randbits,
         observe: Callable[[str, float], None] | None = None,
     ) -> None:
-        address = parse_url(url)
+        address = parse_url(url, login)
         self.partitions = partitions
         self.identity = ""
         self._where = str(address)

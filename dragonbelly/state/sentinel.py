@@ -101,7 +101,7 @@ class Sentinels:
         sentinel: Any = await endpoint.connect(RedisFactory(self._reactor, self._timeout))
         try:
             if self._login:
-                await sentinel.execute_command("AUTH", *self._login)
+                await sentinel.log_in(*self._login)
             where, details = await together(
                 [
                     # Only this one tells of a promotion while the failover is still under way, …

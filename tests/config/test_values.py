@@ -5,6 +5,7 @@ from dragonbelly.config import load
 from dragonbelly.errors import ConfigError
 from dragonbelly.policies.copies import CopiesOptions, CopiesPolicy
 from dragonbelly.units import Duration, Size
+from dragonbelly.web.callers import Caller
 from tests.config.kinds import SMALL, loads
 
 MUCH = """
@@ -122,6 +123,24 @@ def test_secrets_are_not_shown():
         assert "hush" not in repr(value)
         assert "hush" not in str(value)
     assert "redis.example.com/2" in repr(config)
+
+
+@pytest.mark.parametrize("found", ["'hush'", "{ env = 'HUSH' }", "{ file = '/FILE' }"])
+def test_passwords_beside_the_url(found, tmp_path, monkeypatch):
+    (tmp_path / "hush").write_text("hush\n")
+    monkeypatch.setenv("HUSH", "hush")
+    found = found.replace("/FILE", str(tmp_path / "hush"))
+    passwords = f"redis_password = {found}\nsentinel_password = {found}\n"
+    state = loads(f"[state]\nredis = 'sentinel://me@h/main'\n{passwords}{SMALL}").state
+    assert state.login == ("hush", "hush")
+    assert "hush" not in repr(state) + repr(state.login) + str(state)
+
+
+def test_digests_of_tokens_are_not_shown():
+    config = loads(f"[[token]]\nname = 'shop'\nsha256 = '{'ab' * 32}'\nscopes = ['read']\n{SMALL}")
+    for value in (config, config.tokens, Caller(config.tokens[0])):
+        assert "shop" in repr(value)
+        assert "abab" not in repr(value)
 
 
 def test_the_same_from_a_file(tmp_path):

@@ -63,6 +63,7 @@ class Daemon(ServerProcess):
         http: str = "",
     ) -> None:
         super().__init__()
+        self.program = [str(TWISTD), "--pidfile=", "-n"]
         self.environment = environment
         self.public, self.admin_port = free_port(), free_port()
         if arguments is None:
@@ -83,7 +84,7 @@ class Daemon(ServerProcess):
     def start(self, wait: bool = True) -> Self:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(TWISTD), "--pidfile=", "-n", "dragonbelly", *self.arguments],
+                [*self.program, "dragonbelly", *self.arguments],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.testing import MemoryReactor
 
 from dragonbelly.errors import ConfigError
-from dragonbelly.state.address import RedisAddress, parse_url
+from dragonbelly.state.address import Login, RedisAddress, parse_url
 from dragonbelly.state.endpoints import endpoint
 
 
@@ -87,7 +87,7 @@ def test_urls(url: str, address: RedisAddress) -> None:
         ("sentinel://h1:70000/main", "port of a sentinel"),
         ("sentinel://::1/main", "a sentinel is host"),
         ("sentinel://[::1/main", "a sentinel is host"),
-        ("sentinel://me@h/main", "separated by commas"),
+        ("sentinel://me@h/main", "no password"),
         ("sentinel://me:@h/main", "no password"),
         ("sentinel://me:s3cret/x@h/main", "%2F"),
         ("sentinel://me:s3cret@x@h/main", "%40"),
@@ -104,6 +104,45 @@ def test_mistakes(url: str, reason: str) -> None:
     assert reason in message
     assert "\n" not in message
     assert "s3cret" not in message
+
+
+BESIDE = Login("p:w", "s:pw")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://h", (None, "p:w", None)),
+        ("redis://me@h", ("me", "p:w", None)),
+        ("redis://me:@h", ("me", "p:w", None)),
+        ("rediss://m%40e@h", ("m@e", "p:w", None)),
+        ("unix:///r.sock", (None, "p:w", None)),
+        ("unix://me@/r.sock", ("me", "p:w", None)),
+        ("sentinel://h/main", (None, "p:w", "s:pw")),
+        ("sentinel://me@h/main?sentinel_username=you", ("me", "p:w", "s:pw")),
+    ],
+)
+def test_passwords_beside_it(url: str, expected: tuple[str | None, ...]) -> None:
+    address = parse_url(url, BESIDE if url.startswith("sentinel") else Login("p:w"))
+    assert (address.username, address.password, address.sentinel_password) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "login", "reason"),
+    [
+        ("redis://:s3cret@h", Login("s3cret"), "another one beside it"),
+        ("unix://me:s3cret@/r.sock", Login("s3cret"), "another one beside it"),
+        ("sentinel://me:s3cret@h/main", Login("s3cret"), "another one beside it"),
+        ("sentinel://h/main?sentinel_password=s3cret", BESIDE, "another one beside it"),
+        ("redis://h", BESIDE, "it does not begin with sentinel://"),
+        ("redis://me@h", Login(), "no password"),
+        ("sentinel://me@h/main", Login(None, "s3cret"), "no password"),
+    ],
+)
+def test_passwords_that_are_two_or_for_nobody(url: str, login: Login, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        parse_url(url, login)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

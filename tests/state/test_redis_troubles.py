@@ -16,6 +16,7 @@ from dragonbelly.errors import StartError, StateUnavailable
 from dragonbelly.ids import is_ulid
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Use, VersionState
+from dragonbelly.state.address import Login
 from dragonbelly.state.protocol import info_fields
 from dragonbelly.state.redis import RedisStore, unfitness
 from dragonbelly.testing import reactor
@@ -271,6 +272,20 @@ def test_passwords(make_store: MakeStore) -> None:
             assert answer in message
             assert "wrong" not in message.replace("WRONGPASS", "")
             assert answer in failure_of(lambda store=store: store.get(PATH))
+
+
+def test_a_password_beside_the_url(make_store: MakeStore) -> None:
+    with RedisServer("requirepass right", "user me on >mine ~* +@all") as server:
+        for user, password in (("", "right"), ("me@", "mine")):
+            reactor.run(make_store(f"unix://{user}{server.socket}", login=Login(password)).ready)
+
+
+def test_a_server_that_does_not_know_auth_repeats_what_it_was_told(make_store: MakeStore) -> None:
+    with RedisServer('rename-command AUTH ""') as server:
+        assert b"s3cret" in server.command("AUTH", "s3cret")
+        message = failure_of(make_store(f"unix://:s3cret@{server.socket}").ready, StateUnavailable)
+        assert "unknown command" in message
+        assert "s3cret" not in message
 
 
 def test_a_password_that_is_set_right_later(make_store: MakeStore) -> None:
