@@ -34,6 +34,8 @@ PURE = (
     "dragonbelly.web.explain",
     "dragonbelly.cors",
     "dragonbelly.signing",
+    "dragonbelly.tokens",
+    "dragonbelly.client.signer",
     "dragonbelly.web.callers",
     "dragonbelly.web.guard",
     "dragonbelly.web.addresses",

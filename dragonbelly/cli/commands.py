@@ -10,7 +10,7 @@ from dragonbelly.cli.backends import backends
 from dragonbelly.cli.check import check
 from dragonbelly.cli.completion import completion
 from dragonbelly.cli.explain import explain
-from dragonbelly.cli.files import info, rm, set_
+from dragonbelly.cli.files import info, rm, set_, sign
 from dragonbelly.cli.get import get
 from dragonbelly.cli.listing import ls
 from dragonbelly.cli.put import put
@@ -37,7 +37,7 @@ def commands() -> None:
 
 
 for command in (
-    *(put, get, ls, info, set_, rm),
+    *(put, get, ls, info, set_, sign, rm),
     *(status, backends, explain, audit),
     *(check, token, signing_key, completion),
 ):

@@ -1,4 +1,4 @@
-"""``dragonbelly info``, ``set`` and ``rm``: single files, and what they ask for."""
+"""``dragonbelly info``, ``set``, ``sign`` and ``rm``: single files, and what they ask for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from dragonbelly.cli.listing import entries
 from dragonbelly.cli.parallel import Share, Work
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import confirm, count, message, size
-from dragonbelly.cli.terms import COPIES, NONE, PATH, Moment, OrNone, attributes
+from dragonbelly.cli.terms import COPIES, NONE, PATH, Bytes, Moment, OrNone, Seconds, attributes
 from dragonbelly.client import UNSET, File
 from dragonbelly.client.errors import NotFound
+from dragonbelly.signing import Method
 
 
 @click.command(short_help="All about a file.")
@@ -80,6 +81,39 @@ def set_(server: Server, path: str, copies: Any, attr: tuple[str, ...], policy: 
         raise click.UsageError("nothing is to be changed: --copies, --attr, --policy, --expires")
     with server.client() as client:
         client.set(path, attributes=changed or UNSET, **change)
+    return 0
+
+
+@click.command(short_help="A URL that gives access to a file for a while.")
+@click.argument("path", type=PATH)
+@click.option(
+    "--method",
+    type=click.Choice(["GET", "PUT"]),
+    default="GET",
+    show_default=True,
+    help="To read it, or to upload it.",
+)
+@click.option(
+    "--expires-in",
+    metavar="DURATION",
+    type=Seconds(),
+    default="1h",
+    show_default=True,
+    help="At least so long, 7d at most.",
+)
+@click.option("--max-size", metavar="SIZE", type=Bytes(), help="What an upload may have, such as 10MB.")
+@click.option("--type", "media_type", metavar="TYPE", help="The media type that an upload must have.")
+@asks("url")
+def sign(
+    server: Server, path: str, method: Method, expires_in: int, max_size: int | None, media_type: str | None
+) -> int:
+    """
+    Print a URL with which anybody may read the file PATH, or with --method PUT upload it.  You need not have
+    the key, but the right to do that yourself.
+    """
+    with server.client() as client:
+        url = client.sign(path, method, expires_in=expires_in, max_size=max_size, content_type=media_type)
+    click.echo(url)
     return 0
 
 

@@ -16,7 +16,7 @@ import click
 from dragonbelly.cli.admin import Admin
 from dragonbelly.cli.terminal import error_text, message
 from dragonbelly.client import Client, environment
-from dragonbelly.client.core import base_url, check_token
+from dragonbelly.client.address import base_url, check_token
 from dragonbelly.client.environment import VARIABLES
 from dragonbelly.client.errors import Denied, Unauthorized
 from dragonbelly.errors import ConfigError

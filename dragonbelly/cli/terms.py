@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dragonbelly.cli.terminal import printable
-from dragonbelly.units import Duration
+from dragonbelly.units import Duration, Size
 
 
 class StoredPath(click.ParamType[str]):
@@ -48,6 +48,30 @@ class Moment(click.ParamType[Any]):
             pass
         expected = "a time such as 2030-01-31T00:00:00Z or a duration such as 30d was expected"
         raise click.BadParameter(f"{expected}, not {value!r}", context, param)
+
+
+class Seconds(click.ParamType[int]):
+    """How long, in whole seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        try:
+            return int(Duration.parse(int(value) if str(value).isdigit() else value))
+        except ValueError as error:
+            raise click.BadParameter(f"{error} was expected, not {value!r}", context, param) from None
+
+
+class Bytes(click.ParamType[int]):
+    """How much, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        try:
+            return int(Size.parse(int(value) if str(value).isdigit() else value))
+        except ValueError as error:
+            raise click.BadParameter(f"{error} was expected, not {value!r}", context, param) from None
 
 
 class OrNone(click.ParamType[Any]):

@@ -1,6 +1,7 @@
 """
 Clients of Dragonbelly: ``Client`` (blocking), ``AsyncClient`` (asyncio) and ``TwistedClient``, with the same
 operations and the same errors (``dragonbelly.client.errors``).  ``Core`` has them with their docstrings.
+``Signer`` signs URLs without asking.
 
 ``pip install 'dragonbelly[client]'``; the one for Twisted needs nothing more than the daemon.
 """
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dragonbelly.client import errors
 from dragonbelly.client.errors import Error
 from dragonbelly.client.model import UNSET, Copies, Entry, File, Page, Replica
+from dragonbelly.client.signer import Signer
 
 if TYPE_CHECKING:
     from dragonbelly.client.asynchronous import AsyncClient, AsyncReader
@@ -30,6 +32,7 @@ __all__ = (
     "Page",
     "Reader",
     "Replica",
+    "Signer",
     "TwistedClient",
     "TwistedReader",
     "errors",

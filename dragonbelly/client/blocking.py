@@ -167,6 +167,7 @@ class Client:
     set = _blocking(Core.set)
     delete = _blocking(Core.delete)
     page = _blocking(Core.page)
+    sign = _blocking(Core.sign)
 
     @property
     def url(self) -> str:

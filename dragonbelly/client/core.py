@@ -17,11 +17,13 @@ import msgspec
 
 from dragonbelly import __version__
 from dragonbelly.client import download
+from dragonbelly.client.address import base_url, check_token
 from dragonbelly.client.errors import Error, NotDragonbelly, NotYet, Unavailable, UploadFailed, of_answer
-from dragonbelly.client.model import UNSET, Begun, Entry, File, Page, Target
+from dragonbelly.client.model import UNSET, Begun, Entry, File, Page, Signed, Target
 from dragonbelly.client.reading import Reading
 from dragonbelly.client.source import Content, Progress, Source
 from dragonbelly.client.wire import Answer, NoAnswer, Request, Wire
+from dragonbelly.signing import EXPIRES, Method
 
 T = TypeVar("T")
 
@@ -180,6 +182,34 @@ class Core:
         }
         body = {name: value for name, value in change.items() if value is not UNSET}
         return self._file(await self._ask("PATCH", "files/" + _quoted(path), body=body, again=False))
+
+    async def sign(
+        self,
+        path: str,
+        method: Method = "GET",
+        *,
+        expires_in: int = EXPIRES,
+        max_size: int | None = None,
+        content_type: str | None = None,
+    ) -> str:
+        """
+        A URL with which anybody may read that file, there or not (``GET``), or upload it (``PUT``: at most
+        ``max_size`` bytes, and of ``content_type``, where they are given), for ``expires_in`` seconds or up to
+        a quarter longer.  ``Signer`` makes them without asking.
+
+        :raises BadRequest: no file can have this path, or that is no time.
+        :raises Denied: whoever asks may not do it either.
+        :raises NotFound: the server has no key.
+        """
+        asked = {
+            "path": _name(path),
+            "method": method,
+            "expires_in": expires_in,
+            "max_size": max_size,
+            "content_type": content_type,
+        }
+        body = {name: value for name, value in asked.items() if value is not None}
+        return self.url + self._decode(await self._ask("POST", "sign", body=body), Signed).url
 
     async def delete(self, path: str) -> None:
         """
@@ -420,36 +450,6 @@ class Core:
     def _file(self, answer: Answer) -> File:
         file = self._decode(answer, File)
         return msgspec.structs.replace(file, url=self.url + file.url)
-
-
-def base_url(url: str) -> str:
-    """
-    The URL without a slash at its end.
-
-    :raises ValueError: it is no address of a server.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:  # of the port, or of an address in brackets
-        raise ValueError(f"{url!r} is no address of a server: {error}") from None
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or port == 0
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError(f"{url!r} is no address of a server: something like http://media.example.com is")
-    if f"{parts.path}/".startswith("/-/"):
-        raise ValueError(f"{url!r} is no address of a server: {parts.scheme}://{parts.netloc} is")
-    return url.rstrip("/")
-
-
-def check_token(token: str) -> None:
-    """:raises ValueError: it cannot be sent in a header."""
-    if not token.isascii() or not token.isprintable() or not token.strip():
-        raise ValueError("a token is made of printable ASCII characters")
 
 
 def _name(path: str) -> str:

@@ -82,6 +82,12 @@ class Begun(msgspec.Struct, frozen=True):
     expires: datetime
 
 
+class Signed(msgspec.Struct, frozen=True):
+    """A signed URL, without the server's address."""
+
+    url: str
+
+
 class Unset:
     """What ``set`` is to leave as it is."""
 

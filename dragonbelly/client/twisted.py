@@ -303,6 +303,7 @@ class TwistedClient:
     set = _deferred(Core.set)
     delete = _deferred(Core.delete)
     page = _deferred(Core.page)
+    sign = _deferred(Core.sign)
 
     @property
     def url(self) -> str:

@@ -79,9 +79,10 @@ class DragonbellyMiddleware:
         # read, stays what it is.
         return self._made(media_prefix())
 
-    def _made(self, prefix: str | None, public: str | None = None) -> Redirects:
+    def _made(self, prefix: str | None, options: Options | None = None) -> Redirects:
+        options = options or self._options
         try:
-            return Redirects(public or self._options.public, prefix=prefix)
+            return Redirects(options.public, prefix=prefix, locate=options.signer)
         except ConfigError as error:
             raise ImproperlyConfigured(f"DragonbellyMiddleware: {error}") from None
 
@@ -120,8 +121,8 @@ class DragonbellyMiddleware:
             return response
         assert request.method is not None
         redirects = self._redirects
-        if isinstance(response, RedirectTo) and response.public is not None:
-            redirects = self._made(None, response.public)
+        if isinstance(response, RedirectTo) and response.options is not None:
+            redirects = self._made(None, response.options)
         answer = redirects.for_response(request.method, response.status_code, [*response.items()])
         if answer is None:
             del response.headers[HEADER]
@@ -134,11 +135,11 @@ class DragonbellyMiddleware:
 
 
 class RedirectTo(HttpResponse):
-    """``public`` is the public URL of the domain that has the file; None: that of the default storage."""
+    """``options`` are those of the storage that has the file; None: of the default one."""
 
-    def __init__(self, path: str, public: str | None = None) -> None:
+    def __init__(self, path: str, options: Options | None = None) -> None:
         super().__init__(headers={HEADER: header_value(path)})
-        self.public = public
+        self.options = options
 
 
 def redirect_to(file: File[Any] | str) -> RedirectTo:
@@ -158,7 +159,7 @@ def redirect_to(file: File[Any] | str) -> RedirectTo:
         raise ValueError(f"{file!r} is not in a DragonbellyStorage")
     if not file.name:
         raise ValueError("there is no file to redirect to")
-    return RedirectTo(storage.path_of(file.name), storage.options.public)
+    return RedirectTo(storage.path_of(file.name), storage.options)
 
 
 def media_prefix() -> str | None:

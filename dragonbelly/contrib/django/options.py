@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from dragonbelly.client.core import base_url
+from dragonbelly.client.address import base_url
+from dragonbelly.client.signer import Signer
 from dragonbelly.errors import BadPath
 from dragonbelly.names import check_name
+from dragonbelly.signing import EXPIRES, EXPIRES_MAX
 from dragonbelly.web.paths import quote_name
 
 #: What ``DRAGONBELLY`` may have beside the options of a storage; the middleware's.
@@ -48,7 +50,14 @@ _EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "allow_overwrite": ("True or False", lambda value: isinstance(value, bool)),
     "timeout": ("seconds, more than none", _is_seconds),
     "retries": ("a number from 0 on", lambda value: _is_number(value, 0)),
+    "signed_for": (
+        f"seconds from 1 to {EXPIRES_MAX}",
+        lambda value: _is_number(value, 1) and value <= EXPIRES_MAX,
+    ),
 }
+
+#: What a ``signing_key`` has; the domain may be left out.
+_KEY = ("id", "secret", "domain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +66,9 @@ class Options:
     ``url`` is where Django talks to the daemon, ``public_url`` where browsers find the files (None: there,
     too); ``base_url`` is what ``Storage.url`` begins with (None: the public URL and the location; ``/media/``
     when the middleware guards them).  ``location`` is a directory for all files of a storage.  ``attributes``,
-    ``policy``, ``copies`` are asked for with each file, ``wait_copies`` are there when ``save`` returns.
+    ``policy``, ``copies`` are asked for with each file, ``wait_copies`` are there when ``save`` returns.  With
+    a ``signing_key`` (``id``, ``secret``, and the ``domain`` as the daemon calls it, if not ``domain`` or
+    ``default``) URLs are signed, and good for ``signed_for`` seconds.
 
     :raises ImproperlyConfigured: one of them is wrong; says which and what is expected.
     """
@@ -75,6 +86,10 @@ class Options:
     allow_overwrite: bool = False
     timeout: float = 30.0
     retries: int = 4
+    signing_key: Mapping[str, str] | None = field(default=None, repr=False)
+    signed_for: int = EXPIRES
+    #: Gives the URL of a path; None: they are not signed.
+    signer: Signer | None = field(default=None, init=False)
 
     @classmethod
     def of_settings(cls, given: Mapping[str, Any]) -> Self:
@@ -82,7 +97,7 @@ class Options:
         common = getattr(settings, "DRAGONBELLY", {})
         if not isinstance(common, Mapping):
             raise ImproperlyConfigured(f"DRAGONBELLY: expected a dict, found {common!r}")
-        known = {option.name for option in fields(cls)}
+        known = {option.name for option in fields(cls) if option.init}
         for name in [*common, *given]:
             if name not in known and (name in given or name not in OF_THE_MIDDLEWARE):
                 raise ImproperlyConfigured(
@@ -132,6 +147,24 @@ class Options:
                     f"found {self.location!r}: {error}"
                 ) from None
         object.__setattr__(self, "location", f"{location}/" if location else "")
+        object.__setattr__(self, "signer", self._signer())
+
+    def _signer(self) -> Signer | None:
+        key = self.signing_key
+        if key is None:
+            return None
+        if not isinstance(key, Mapping) or not {"id", "secret"} <= set(key) <= set(_KEY):
+            raise ImproperlyConfigured(
+                "Dragonbelly's signing_key: expected a dict with id and secret, and domain if need be; what is "
+                "there is not shown here"
+            )
+        if not all(isinstance(text, str) and text for text in key.values()):
+            raise ImproperlyConfigured("Dragonbelly's signing_key: expected strings; one of them is none")
+        domain = key.get("domain") or self.domain or "default"
+        try:
+            return Signer(self.public, domain, key["id"], key["secret"], expires_in=self.signed_for)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"Dragonbelly's signing_key: {error}") from None
 
     @property
     def public(self) -> str:

@@ -143,12 +143,14 @@ class DragonbellyStorage(Storage):
         return directories, files
 
     def url(self, name: str | None) -> str:
-        """Where browsers find it; nobody is asked whether it is there."""
+        """Where browsers find it; nobody is asked whether it is there.  It is signed, if there is a key."""
         if not name:
             return self.options.base
         # "admin/" of {% static %} is no file and has a URL.
         end = "/" if name.endswith("/") else ""
         path = self.path_of(name)
+        if self.options.signer is not None and self.options.base_url is None and not end:
+            return self.options.signer(path)
         return self.options.base + quote_name(self.name_of(path)) + end
 
     # --- writing
@@ -224,10 +226,13 @@ class DragonbellyStorage(Storage):
 
 
 class DragonbellyManifestStaticStorage(ManifestFilesMixin, DragonbellyStorage):  # type: ignore[misc]
-    """Static files with a digest in their names, as ``ManifestStaticFilesStorage``, under ``static/``."""
+    """
+    Static files with a digest in their names, as ``ManifestStaticFilesStorage``, under ``static/``.  Their URLs
+    are not signed: they stand in style sheets, which stay.
+    """
 
     def __init__(self, *, manifest_storage: Storage | None = None, **options: Any) -> None:
-        defaults = {"location": "static/", "allow_overwrite": True}
+        defaults = {"location": "static/", "allow_overwrite": True, "signing_key": None}
         self._is_collecting = False
         super().__init__(manifest_storage=manifest_storage, **{**defaults, **options})
 
