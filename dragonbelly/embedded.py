@@ -6,12 +6,8 @@ For trying it out and for development; the nodes and Redis are real, only the ho
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,11 +19,21 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from dragonbelly.config import loads
+from dragonbelly.data_directory import (
+    make_node_secret,
+    read_digest,
+    see_that_it_is_free,
+    take,
+    write_digest,
+)
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.private_node import PrivateNode
 from dragonbelly.private_redis import PrivateRedis, find_redis
+from dragonbelly.reach import authority, reach
+from dragonbelly.secret import Secret
 from dragonbelly.service import Daemon, make_daemon
 from dragonbelly.starting import cannot_start, endpoint, give_up, open_ports
+from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza
 
 NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
@@ -40,8 +46,9 @@ UPLOADS_FIRST = "30s"
 class Embedded(Service):
     """
     The whole, with its data in ``directory``.  ``listen`` and ``admin`` are endpoint strings; a TCP one without
-    an interface is on loopback, as the nodes are: readers elsewhere could not follow a redirect to them.
-    Pages of ``origins`` may read and upload with ``fetch``.
+    an interface is on loopback.  Where others than this machine reach one, changes take a token, which is made
+    at the first such start, or when ``new_token`` says so; ``host`` is what they call this machine.  Pages of
+    ``origins`` may read and upload with ``fetch``.
     """
 
     _log = Logger()
@@ -54,16 +61,24 @@ class Embedded(Service):
         admin: str | None = None,
         options: usage.Options | None = None,
         origins: Sequence[str] = (),
+        host: str | None = None,
+        new_token: bool = False,
     ) -> None:
         self._reactor = reactor
         self._directory = directory.absolute()
-        self._public = _on_loopback(public or LISTEN)
-        self._admin = _on_loopback(admin or ADMIN)
-        for where in (self._public, self._admin):
+        for where in (public or LISTEN, admin or ADMIN):
             try:
                 endpoint(reactor, where)
             except StartError as error:
                 give_up(f'{error} (one is "tcp:8080")')
+        try:
+            self._reach = reach(public or LISTEN, admin or ADMIN, host)
+        except StartError as error:
+            give_up(str(error))
+        if new_token and not self._reach.takes_token:
+            give_up("--new-token: nobody but this machine reaches it, and here it takes none")
+        self._new_token = new_token
+        self._token: Secret | None = None
         self._options = options
         self._origins = tuple(origins)
         self._lock: IO[str] | None = None
@@ -78,10 +93,10 @@ class Embedded(Service):
         super().privilegedStartService()
         try:
             # Or a second one would hear of a port that is taken, which helps nobody.
-            _see_that_it_is_free(self._directory)
+            see_that_it_is_free(self._directory)
         except StartError as error:
             cannot_start(error, self._options)
-        where = (self._public, self._admin)
+        where = (self._reach.public, self._reach.admin)
         self._ports = open_ports(self._reactor, zip(where, self._sites, strict=True), self._options)
 
     def startService(self) -> None:
@@ -89,11 +104,12 @@ class Embedded(Service):
             self.privilegedStartService()
         # All that is on the disk is made here, by the user to whom it will belong.
         try:
-            self._lock = _take(self._directory)
+            self._lock = take(self._directory)
             binary = find_redis()
+            token = self._digest() if self._reach.takes_token else None
             self._nodes = [self._make_node(name) for name in NODES]
             self._redis = PrivateRedis(self._reactor, binary, self._directory / "redis")
-            config = loads(self._settings(self._redis.url), "the embedded configuration")
+            config = loads(self._settings(self._redis.url, token), "the embedded configuration")
             self._daemon = make_daemon(self._reactor, config)
             self._daemon.on_open = self._greet
             sites = (self._daemon.public_site, self._daemon.admin_site)
@@ -117,39 +133,84 @@ class Embedded(Service):
     def _make_node(self, name: str) -> PrivateNode:
         # Each has a secret of its own: what is signed for one node is worth nothing at the others.
         secret_file = self._secret_file(name)
-        _make_secret(secret_file)
-        return PrivateNode(self._reactor, name, self._directory / name, secret_file, origins=self._origins)
+        make_node_secret(secret_file)
+        return PrivateNode(
+            self._reactor,
+            name,
+            self._directory / name,
+            secret_file,
+            interface=self._reach.interface,
+            host=self._reach.host if self._reach.others_read else self._reach.inside,
+            inside=self._reach.inside,
+            origins=self._origins,
+        )
 
     def _secret_file(self, name: str) -> Path:
         return self._directory / f"{name}.secret"
 
-    def _settings(self, redis: str) -> str:
+    def _digest(self) -> str:
+        """Of the token, which is made if there is none.  :raises StartError: it cannot be read."""
+        kept = None if self._new_token else read_digest(self._directory)
+        if kept is not None:
+            return kept
+        self._token = make_secret(TOKEN)
+        return digest(self._token)
+
+    def _settings(self, redis: str, token: str | None) -> str:
         """A configuration file, as a person would write it."""
         backends = "".join(
             f"[backend.{node.name}]\n"
             f'kind = "node"\n'
             f"url = {json.dumps(node.url)}\n"
+            f"internal_url = {json.dumps(node.internal_url)}\n"
             f"secret = {{ file = {json.dumps(str(self._secret_file(node.name)))} }}\n"
             for node in self._nodes
         )
         origins = json.dumps(self._origins)
         # Copies on one machine are not what keeps files safe: they can wait.
         replication = f'[replication]\nuploads_first = "{UPLOADS_FIRST}"\n'
-        # Whoever is on this machine may do everything.
-        domain = '[domain.default]\nhosts = ["*"]\nanonymous = ["read", "list", "write"]\n'
-        listen = f"listen = [{json.dumps(self._public)}]\nadmin = [{json.dumps(self._admin)}]\n"
+        # Whoever is on this machine may do everything, others may read.
+        anonymous = ["read"] if self._reach.others_read else ["read", "list", "write"]
+        domain = f'[domain.default]\nhosts = ["*"]\nanonymous = {json.dumps(anonymous)}\n'
+        if token is not None:
+            domain += token_stanza("owner", token, self._reach.scopes)
+        listen = f"listen = [{json.dumps(self._reach.public)}]\nadmin = [{json.dumps(self._reach.admin)}]\n"
         http = f"[http]\n{listen}origins = {origins}\n"
         return f"[state]\nredis = {json.dumps(redis)}\n{http}{domain}{replication}{backends}"
 
     def _greet(self) -> None:
-        public, admin = (_url(port) for port in self._ports)
+        reach = self._reach
+        public = _url(self._ports[0], reach.public, reach.host if reach.others_read else "127.0.0.1")
+        admin = _url(self._ports[1], reach.admin, reach.host if reach.others_operate else "127.0.0.1")
+        put = f"curl -LT README.rst {public}/docs/README.rst"
+        if reach.others_read:
+            put = f"DRAGONBELLY_TOKEN=… dragonbelly put README.rst docs/README.rst --url {public}"
         for line in (
             f"files and API: {public}/    admin: {admin}/-/api/v1/status    data: {self._directory}",
-            f"try: curl -LT README.rst {public}/docs/README.rst",
+            f"try: {put}",
             f"then: curl -L {public}/docs/README.rst",
             f"and: curl {public}/-/api/v1/files/docs/README.rst",
         ):
             self._log.info("{line}", line=line)
+        token, self._token = self._token, None
+        if token is not None:
+            self._show(token)
+
+    def _show(self, token: Secret) -> None:
+        """Once, when all else was said; from now on only who read it has it."""
+        write_digest(self._directory, digest(token))
+        bar = "*" * 78
+        for line in (
+            bar,
+            "  Others than this machine reach this.  They may read; whatever else takes this token:",
+            "",
+            f"      {token}",
+            "",
+            f"  It is for: {', '.join(self._reach.scopes)}.",
+            "  It is shown this one time; --new-token makes another.",
+            bar,
+        ):
+            self._log.warn("{line}", line=line)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -193,67 +254,8 @@ class PendingSite:
             self._site.doStop()
 
 
-def _on_loopback(where: str) -> str:
-    """:raises SystemExit: it is another interface."""
-    if not where.startswith(("tcp:", "tcp4:", "tcp6:")):
-        return where
-    if "interface=" not in where:
-        return f"{where}:interface=127.0.0.1"
-    interface = where.partition("interface=")[2].partition(":")[0]
-    if not (interface.startswith("127.") or interface in ("localhost", "\\:\\:1")):
-        give_up(
-            f"without --config everything stays on this machine: {where} is not on loopback "
-            "(write a configuration to serve others; see etc/dragonbelly.toml)"
-        )
-    return where
-
-
-def _url(port: IListeningPort) -> str:
-    host = port.getHost()
-    if not hasattr(host, "port"):
-        return str(getattr(host, "name", host))
-    return f"http://127.0.0.1:{host.port}"
-
-
-def _take(directory: Path) -> IO[str]:
-    """The lock of the directory, held until it is closed.  :raises StartError: somebody else has it."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "lock").open("a+")
-    except OSError as error:
-        raise StartError(f"{directory} cannot be written: {error.strerror}") from error
-    try:
-        _lock(lock, directory)
-    except StartError:
-        lock.close()
-        raise
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
-
-
-def _see_that_it_is_free(directory: Path) -> None:
-    """Makes nothing.  :raises StartError: somebody else has the lock of the directory."""
-    with suppress(OSError), (directory / "lock").open() as lock:
-        _lock(lock, directory)
-
-
-def _lock(lock: IO[str], directory: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        raise StartError(
-            f"{directory} is in use by another Dragonbelly (process {holder}); stop it, or give another --data"
-        ) from None
-
-
-def _make_secret(path: Path) -> None:
-    """The secret that a node's URLs are signed with; made at the first start."""
-    if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_urlsafe(32) + "\n")
-        fresh.replace(path)
+def _url(port: IListeningPort, where: str, host: str) -> str:
+    address = port.getHost()
+    if not hasattr(address, "port"):
+        return str(getattr(address, "name", address))
+    return f"{'https' if where.startswith('ssl:') else 'http'}://{authority(host, address.port)}"

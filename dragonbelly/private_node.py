@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from dragonbelly.child import Child
 from dragonbelly.errors import StartError
+from dragonbelly.reach import authority
 
 #: Connections that wait while the node is not there yet, or not there again.
 BACKLOG = 128
@@ -22,7 +23,8 @@ BACKLOG = 128
 
 class PrivateNode(Service):
     """
-    The node ``name`` with its files in ``root``, on loopback.
+    The node ``name`` with its files in ``root``, on ``interface``: clients find it at ``host``, the daemon at
+    ``inside``.
 
     The socket stays open while the process is started again: who connects meanwhile waits, and the address is
     the same.  Pages of ``origins`` may read and upload with ``fetch``.
@@ -33,16 +35,33 @@ class PrivateNode(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, name: str, root: Path, secret_file: Path, *, origins: Iterable[str] = ()
+        self,
+        reactor: Any,
+        name: str,
+        root: Path,
+        secret_file: Path,
+        *,
+        interface: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+        inside: str = "127.0.0.1",
+        origins: Iterable[str] = (),
     ) -> None:
         self.name: str = name
+        self._host, self._inside = host, inside
+        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         try:
             root.mkdir(parents=True, exist_ok=True)
-            self._socket = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+            self._socket = socket.create_server((interface, 0), family=family, backlog=BACKLOG)
         except OSError as error:
             raise StartError(f"node {name} in {root}: {error.strerror}") from error
         command = [sys.executable, "-m", "twisted", "--log-format=text", "--log-level=warn"]
-        command += ["dragonbelly-node", "--listen", "systemd:domain=INET:name=http", "--name", name]
+        command += [
+            "dragonbelly-node",
+            "--listen",
+            f"systemd:domain={family.name.removeprefix('AF_')}:name=http",
+            "--name",
+            name,
+        ]
         command += ["--root", str(root), "--secret-file", str(secret_file)]
         for origin in origins:
             command += ["--origin", origin]
@@ -56,7 +75,11 @@ class PrivateNode(Service):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        return f"http://{authority(self._host, self._socket.getsockname()[1])}"
+
+    @property
+    def internal_url(self) -> str:
+        return f"http://{authority(self._inside, self._socket.getsockname()[1])}"
 
     def startService(self) -> None:
         super().startService()

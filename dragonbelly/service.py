@@ -63,15 +63,17 @@ class Options(usage.Options):
 
     synopsis = "[--config FILE | --data DIR] [options]"
     longdesc = (
-        "With --config: the daemon, as the file says.  Without: everything that is needed to try it, on this "
-        "machine alone, with its data in DIR."
+        "With --config: the daemon, as the file says.  Without: everything that is needed to try it, for this "
+        "machine alone unless --listen says otherwise, with its data in DIR."
     )
     optParameters = [
         ["config", None, None, "The configuration, a TOML file; see etc/dragonbelly.toml."],
         ["data", None, None, f"Without --config: where everything is kept [default: {DATA}]."],
         ["listen", None, None, "Where files and API are served, a Twisted endpoint [default: port 8080]."],
         ["admin", None, None, "Where operators are served, a Twisted endpoint [default: port 8081]."],
+        ["host", None, None, "What others call this machine, if --listen is not on loopback: name or address."],
     ]
+    optFlags = [["new-token", None, "Make another token for others than this machine, and show it."]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,9 +102,13 @@ def makeService(options: Options) -> IService:
             options["admin"],
             options,
             options.origins,
+            options["host"],
+            bool(options["new-token"]),
         )
-    if options["data"] or options["listen"] or options["admin"] or options.origins:
-        give_up("--data, --listen, --admin and --origin go without --config; with it, the file says all that")
+    alone = ("data", "listen", "admin", "host", "new-token")
+    if options.origins or any(options[name] for name in alone):
+        names = ", ".join(f"--{name}" for name in alone)
+        give_up(f"{names} and --origin go without --config; with it, the file says all that")
     try:
         config = load(options["config"])
         for doubt in doubts(config):

@@ -45,7 +45,18 @@ PURE = (
 
 #: Layers, upper ones first; a module imports from its own layer or from one below.
 LAYERS = (
-    ("embedded", "service", "private_redis", "private_node", "child", "cli", "client", "contrib"),
+    (
+        "embedded",
+        "service",
+        "private_redis",
+        "private_node",
+        "data_directory",
+        "reach",
+        "child",
+        "cli",
+        "client",
+        "contrib",
+    ),
     ("web", "node"),
     ("replication.audit",),
     ("replication.strays",),

@@ -265,17 +265,22 @@ def _check_anonymous(config: Config, reader: Reader) -> None:
 
 def is_local(endpoint: str) -> bool:
     """Whether nobody but this machine reaches what listens there, by what the endpoint string says."""
-    kind, _, rest = endpoint.partition(":")
+    kind = endpoint.partition(":")[0]
     if kind == "unix":
         return True
     if kind not in ("tcp", "tcp4", "tcp6", "ssl"):
         return False  # nobody knows
-    match = re.search(r"(?:^|:)interface=((?:[^:\\]|\\.)*)", rest)
-    interface = match[1].replace("\\", "") if match else ""
+    interface = interface_of(endpoint)
     try:
         return interface == "localhost" or ipaddress.ip_address(interface).is_loopback
     except ValueError:
         return False
+
+
+def interface_of(endpoint: str) -> str:
+    """The interface that an endpoint string names, unescaped; "" if none, which is all of them."""
+    match = re.search(r":interface=((?:[^:\\]|\\.)*)", endpoint)
+    return match[1].replace("\\", "") if match else ""
 
 
 def _check_rule(config: Config, reader: Reader, key: Key, rule: Rule) -> None:

