@@ -13,7 +13,7 @@ from typing import IO
 from dragonbelly.errors import StartError
 
 #: The file of a data directory that has the SHA-256 of the token.
-TOKEN_FILE = "token.sha256"
+TOKEN_FILE = "token.sha256"  # nosec B105 # a file's name
 
 
 def take(directory: Path) -> IO[str]:

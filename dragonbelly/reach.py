@@ -11,7 +11,7 @@ from dragonbelly.config.checks import interface_of, is_local
 from dragonbelly.errors import StartError
 
 #: Interfaces that are all of them, and where the machine itself finds what listens there.
-_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # only recognised
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
@@ -51,7 +51,8 @@ def reach(public: str, admin: str, host: str | None) -> Reach:
     others_read, others_operate = not is_local(public), not is_local(admin)
     if host is not None and not (others_read or others_operate):
         raise StartError(f"--host {host} is for others than this machine, and none of them reaches {public}")
-    interface = (interface_of(public) or "0.0.0.0") if others_read else "127.0.0.1"
+    # Where the operator said so, and then writing takes a token.
+    interface = (interface_of(public) or "0.0.0.0") if others_read else "127.0.0.1"  # nosec B104
     if host is None:
         if others_read and interface in _WILDCARDS:
             raise StartError(
