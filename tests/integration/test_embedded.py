@@ -268,7 +268,7 @@ class Exposed(Embedded):
     def __init__(self, data: Path, *options: str, everywhere: bool = False) -> None:
         super().__init__(data)
         own = None if everywhere else own_address()
-        self.host = own or "127.0.0.1"
+        self.host = own or "localhost"
         interface, named = (own, []) if own else ("0.0.0.0", ["--host", self.host])
         self.arguments += ["--listen", f"tcp:{self.public}:interface={interface}", *named, *options]
 
@@ -360,7 +360,10 @@ def test_operators_elsewhere_take_the_same_token(tmp_path: Path) -> None:
         assert ask("GET", f"{daemon.admin}/-/api/v1/status").status == 401
         given = {"Authorization": f"Bearer {token}"}
         assert ask("GET", f"{daemon.admin}/-/api/v1/status", headers=given).status == 200
-        assert daemon.begun("a.txt", token).status == 307
+        where = daemon.begun("a.txt", token).headers["Location"]
+        assert where.startswith("http://localhost:"), "as --host says"
+        assert ask("PUT", where, b"hello").status == 201
+        assert daemon.get("a.txt") == b"hello"
 
 
 @pytest.mark.parametrize(
