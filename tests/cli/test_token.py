@@ -17,7 +17,7 @@ from dragonbelly.client.errors import Denied, Forbidden, Unauthorized
 from tests.cli.conftest import Command
 from tests.client.kinds import KINDS, Kind
 from tests.integration.asking import ask
-from tests.integration.site import Site
+from tests.integration.site import Site, private_stores
 from tests.servers.redis import RedisServer
 
 DOMAINS = '[domain.private]\nhosts = ["*"]\nanonymous = []\n'
@@ -95,7 +95,8 @@ class TestMaking:
             offline("signing-key", "new", "k2").stdout,
             offline("signing-key", "new", "k1", "--secret-file", "k1").stdout,
         ]
-        backend = '[backend.a]\nkind = "dav"\nurl = "http://a"\n[policy.default]\ncopies = 1\n'
+        secret = 'private = true\nsecure_link_secret = "x"\n'
+        backend = f'[backend.a]\nkind = "dav"\nurl = "http://a"\n{secret}[policy.default]\ncopies = 1\n'
         (offline.directory / "my.toml").write_text(DOMAINS + backend + "".join(made))
         done = offline("check", "my.toml")
         assert (done.returncode, done.stderr) == (0, "")
@@ -118,7 +119,7 @@ class Private:
         }
         made = {name: command("token", "new", name, *options) for name, options in names.items()}
         self.secrets = {name: shown(done) for name, done in made.items()}
-        self.site = Site(DOMAINS + "".join(done.stdout for done in made.values()))
+        self.site = Site(DOMAINS + "".join(done.stdout for done in made.values()), stores=private_stores())
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +268,7 @@ def test_operators_elsewhere_take_a_token(private: Private, tmp_path: Path) -> N
     """The admin listener of a daemon that is not on loopback alone."""
     admin = Command(tmp_path, "", "")("token", "new", "boss", "--scope", "admin")
     redis = RedisServer()
-    site = Site(DOMAINS + admin.stdout, redis=redis)
+    site = Site(DOMAINS + admin.stdout, redis=redis, stores=private_stores())
     file = site.daemon.directory / "dragonbelly.toml"
     text = file.read_text()
     here = f'admin = ["tcp:{site.daemon.admin_port}:interface=127.0.0.1"]'

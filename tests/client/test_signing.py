@@ -11,7 +11,7 @@ from dragonbelly.client import Signer, errors
 from dragonbelly.tokens import SIGNING_KEY, TOKEN, digest, make_secret, signing_key_stanza, token_stanza
 from tests.client.kinds import Kind
 from tests.integration.asking import ask, follow
-from tests.integration.site import Site
+from tests.integration.site import Site, private_stores
 
 TOKENS = {name: make_secret(TOKEN) for name in ("writer", "reader", "shop")}
 KEY = make_secret(SIGNING_KEY)
@@ -30,7 +30,7 @@ CONFIGURATION = "".join(
 
 @pytest.fixture(scope="module")
 def private() -> Iterator[Site]:
-    with Site(CONFIGURATION) as site:
+    with Site(CONFIGURATION, stores=private_stores()) as site:
         yield site
 
 

@@ -27,6 +27,11 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def private_stores() -> dict[str, NginxServer]:
+    """Such as a private domain takes: they ask readers for signed links, too."""
+    return {name: NginxServer(private=True) for name in ("one", "two", "three")}
+
+
 class Site:
     """
     ``extra`` are further lines of the daemon's configuration, ``http`` of its section ``[http]``.  Tests that

@@ -80,9 +80,10 @@ class Watched:
         self.redis_password = f"Redis/pass:word@{secrets.token_hex(16)}"
         self.node_secret = f"node secret {secrets.token_hex(16)}"
         self.dav_secret = f"dav-secret-{secrets.token_hex(16)}"
+        self.credential = f"credential-{secrets.token_hex(32)}"
         self.heard: list[tuple[str, bytes]] = []
         self.redis = RedisServer(f'requirepass "{self.redis_password}"', "appendonly yes")
-        self.nginx = NginxServer(secret=self.dav_secret)
+        self.nginx = NginxServer(secret=self.dav_secret, private=True, credential=self.credential)
         self.node = NodeServer(self.node_secret, "--private")
         environment = {
             **os.environ,
@@ -116,6 +117,7 @@ class Watched:
             "Redis' password": self.redis_password,
             "node's secret": self.node_secret,
             "secret of nginx": self.dav_secret,
+            "credential for nginx": self.credential,
         }
 
     def configuration(self) -> str:

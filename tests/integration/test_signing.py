@@ -18,7 +18,7 @@ from dragonbelly.tokens import SIGNING_KEY, TOKEN, digest, make_secret, signing_
 from tests.cli.conftest import Command
 from tests.contrib.applications import with_flask, with_starlette
 from tests.integration.asking import ask, curl, follow
-from tests.integration.site import Site
+from tests.integration.site import Site, private_stores
 from tests.servers.applications import uvicorn_server, wsgiref_server
 
 pytestmark = pytest.mark.servers
@@ -39,7 +39,7 @@ EXTRA = "".join(
 
 @pytest.fixture(scope="module")
 def private() -> Iterator[Site]:
-    with Site(EXTRA) as site:
+    with Site(EXTRA, stores=private_stores()) as site:
         with Client(site.daemon.url, token=WRITER) as client:
             for path in ("mine/ä b.txt", "yours/a.txt"):
                 client.put(path, b"hello")

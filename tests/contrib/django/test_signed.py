@@ -16,7 +16,7 @@ from django.urls import path
 from dragonbelly.contrib.django import DragonbellyManifestStaticStorage, DragonbellyStorage, redirect_to
 from dragonbelly.tokens import SIGNING_KEY, TOKEN, digest, make_secret, signing_key_stanza, token_stanza
 from tests.integration.asking import ask, follow
-from tests.integration.site import Site
+from tests.integration.site import Site, private_stores
 
 TOKEN_SECRET, KEY = make_secret(TOKEN), make_secret(SIGNING_KEY)
 
@@ -39,7 +39,8 @@ def private() -> Iterator[Site]:
     with Site(
         '[domain.private]\nhosts = ["*"]\nanonymous = []\n'
         + token_stanza("django", digest(TOKEN_SECRET), ["read", "list", "write"])
-        + signing_key_stanza("k1", KEY)
+        + signing_key_stanza("k1", KEY),
+        stores=private_stores(),
     ) as site:
         yield site
 
