@@ -1,7 +1,7 @@
 """
 A directory of many small files with ``dragonbelly put``, into the embedded mode.
 
-Run: ``python -m benchmarks.cli_put [--files 5000] [--size 4096] [--jobs 8]``.  The daemon, its three nodes
+Run: ``python -m benchmarks.cli_put [--files 5000] [--size 4096] [--jobs 16]``.  The daemon, its three nodes
 and Redis are those of ``twistd dragonbelly``.  The reference are bare PUTs to one of the nodes.
 """
 
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--files", type=int, default=5_000)
     parser.add_argument("--size", type=int, default=4096)
-    parser.add_argument("--jobs", type=int, default=8)
+    parser.add_argument("--jobs", type=int, default=16)
     arguments = parser.parse_args()
     files: int = arguments.files
     with tempfile.TemporaryDirectory() as directory:

@@ -122,7 +122,7 @@ def sign(
 @click.option("-r", "recursive", is_flag=True, help="And all below each PATH.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option(
-    "--jobs", metavar="N", type=click.IntRange(1, 64), default=8, show_default=True, help="At a time."
+    "--jobs", metavar="N", type=click.IntRange(1, 64), default=16, show_default=True, help="At a time."
 )
 @asks("url")
 def rm(server: Server, paths: tuple[str, ...], recursive: bool, yes: bool, jobs: int) -> int:

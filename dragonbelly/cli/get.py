@@ -33,7 +33,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\]")
 @click.option(
     "--resume", is_flag=True, help="Go on where one that failed stopped; keep what came if this fails."
 )
-@click.option("--jobs", metavar="N", type=click.IntRange(1, 64), default=8, show_default=True, help="With -r.")
+@click.option("--jobs", metavar="N", type=click.IntRange(1, 64), default=16, show_default=True, help="With -r.")
 @click.option("--quiet", "-q", is_flag=True, help="Only what failed.")
 @asks("url")
 def get(

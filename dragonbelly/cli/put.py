@@ -29,7 +29,7 @@ _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz":
 @click.argument("sources", metavar="FILE...", nargs=-1, required=True)
 @click.argument("dest", type=PATH)
 @click.option(
-    "--jobs", metavar="N", type=click.IntRange(1, 64), default=8, show_default=True, help="At a time."
+    "--jobs", metavar="N", type=click.IntRange(1, 64), default=16, show_default=True, help="At a time."
 )
 @click.option("--copies", metavar="N", type=COPIES, help="How many copies are owed.")
 @click.option("--attr", metavar="NAME=VALUE", multiple=True, help="An attribute; may be repeated.")

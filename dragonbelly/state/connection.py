@@ -151,6 +151,8 @@ class Connection:
         self, protocol: RedisProtocol, commands: Sequence[Sequence[Argument]], name: str
     ) -> list[Any]:
         try:
+            if len(commands) == 1:  # nearly all of them, and the rest costs as much again
+                return [await protocol.execute_command(*commands[0])]
             return await together(
                 # A protocol may be lost between one command and the next: it raises instead of failing.
                 [maybeDeferred(protocol.execute_command, *command) for command in commands]
