@@ -27,6 +27,7 @@ from dragonbelly.replication.verify import Verifier
 from dragonbelly.state.promise import promise
 from dragonbelly.web import announced
 from dragonbelly.web.asked import Change, CompleteAsked, Query, UploadAsked, decode, file_name
+from dragonbelly.web.callers import Caller
 from dragonbelly.web.files import Domains, Files, live_version, show_uploads
 from dragonbelly.web.guard import Guard
 from dragonbelly.web.listing import Page, list_files
@@ -181,7 +182,7 @@ class FilesApi:
             await deferLater(self._clock, _WAIT_STEP)
             snapshot = await self._ledger.read(path)
             version = _upload(snapshot, id)
-        return json_answer(self._show(path, snapshot, version), 200 if held >= copies else 202)
+        return json_answer(self._show(question.caller, path, snapshot, version), 200 if held >= copies else 202)
 
     async def _abort(self, question: Question, id: str, admin: bool) -> Answer:
         query = Query(question, "domain", "path")
@@ -208,11 +209,12 @@ class FilesApi:
         self._guard.demand(question.caller, "read" if reads else "write", path)
         match question.method:
             case "GET" | "HEAD":
-                return self._shown(path, await self._files.read(path))
+                return self._shown(question.caller, path, await self._files.read(path))
             case "PATCH":
                 change = decode(question.body, Change)
                 await self._files.read(path)
-                return self._shown(path, await self._ledger.change(path, lambda v: _changed(v.asked, change)))
+                snapshot = await self._ledger.change(path, lambda v: _changed(v.asked, change))
+                return self._shown(question.caller, path, snapshot)
             case "DELETE":
                 await self._ledger.delete(path)
                 return Answer(204)
@@ -244,16 +246,18 @@ class FilesApi:
 
     # --- what is shown
 
-    def _shown(self, path: Path, snapshot: Snapshot) -> Answer:
+    def _shown(self, caller: Caller, path: Path, snapshot: Snapshot) -> Answer:
         live = live_version(path, snapshot)
-        return json_answer(self._show(path, snapshot, live), headers=(("ETag", f'"{live.id}"'),))
+        return json_answer(self._show(caller, path, snapshot, live), headers=(("ETag", f'"{live.id}"'),))
 
-    def _show(self, path: Path, snapshot: Snapshot, version: Version) -> dict[str, Any]:
+    def _show(self, caller: Caller, path: Path, snapshot: Snapshot, version: Version) -> dict[str, Any]:
         record = snapshot.record or Record()
         view = self._ledger.cluster.view
         policy = self._ledger.policy(path, version)
         placement = policy.place(demand(version), view)
         good = version.in_state(ReplicaState.GOOD)
+        # Who may change a file is shown it, too; but a link of a private domain is a right to read.
+        reads = self._guard.may(caller, "read", path)
         return {
             "domain": path.domain,
             "path": path.name,
@@ -276,7 +280,7 @@ class FilesApi:
                     "backend": replica.backend,
                     "host": view[replica.backend].host if replica.backend in view else None,
                     "state": replica.state.name.lower(),
-                    "url": self._url(path, version, replica),
+                    "url": self._url(path, version, replica) if reads else None,
                 }
                 for replica in version.replicas
             ],

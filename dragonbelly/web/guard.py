@@ -39,7 +39,7 @@ class Guard:
         :raises Forbidden: the token is not good for this.
         :raises TooManyRequests: everybody may, and this one writes too fast.
         """
-        if not self._may(caller, scope, path):
+        if not self.may(caller, scope, path):
             raise self._refusal(caller, scope, path)
         if scope == "write":
             self._slow_down(caller)
@@ -56,7 +56,7 @@ class Guard:
         """GET and HEAD of a file.  :raises Unauthorized, Forbidden: see ``demand``."""
         if "read" in self._domains[path.domain].anonymous:
             return
-        if not self._may(question.caller, "read", path) and self._permission(question, path) is None:
+        if not self.may(question.caller, "read", path) and self._permission(question, path) is None:
             raise self._refusal(question.caller, "read", path)
 
     def write(self, question: Question, path: Path) -> None:
@@ -66,7 +66,7 @@ class Guard:
         :raises Unauthorized, Forbidden, TooManyRequests: see ``demand``.
         :raises TooLarge: it is more than the URL was signed for.
         """
-        if self._may(question.caller, "write", path):
+        if self.may(question.caller, "write", path):
             self._slow_down(question.caller)
             return
         permission = self._permission(question, path)
@@ -79,7 +79,8 @@ class Guard:
         if content_type is not None and question.headers.get("content-type") != content_type:
             raise Forbidden(f"the URL is signed for the Content-Type {content_type}")
 
-    def _may(self, caller: Caller, scope: Scope, path: Path) -> bool:
+    def may(self, caller: Caller, scope: Scope, path: Path) -> bool:
+        """Whether ``demand`` would let it pass, but for how fast it comes."""
         if caller.is_admin or scope in self._domains[path.domain].anonymous:
             return True
         token = caller.token

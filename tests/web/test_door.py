@@ -36,6 +36,7 @@ TOKENS = "".join(
     for name, scopes, more in (
         ("reader", ["read", "list"], ""),
         ("writer", ["read", "list", "write"], ""),
+        ("drop", ["write"], ""),
         ("shop", ["read", "list", "write"], 'domains = ["private"]\nprefixes = ["shop/", "news/"]'),
         ("admin", ["admin"], ""),
     )
@@ -168,6 +169,22 @@ class TestToken:
         for scheme in ("bearer", "BEARER"):
             said = world.ask("GET", "/a", {"Host": "private.test", "Authorization": f"{scheme} reader"})
             assert said.status == 404
+
+    def test_a_token_to_write_is_not_told_where_a_private_file_can_be_read(self, world: World) -> None:
+        """What it changed is shown to it, too: the links of a private domain are a right to read."""
+        stored(world, "a.txt")
+
+        def shown(token: str) -> list[Said]:
+            changed = ask(world, "PATCH", "/-/api/v1/files/a.txt", b"{}", token=token)
+            complete = f"/-/api/v1/uploads/{changed.json['version']}/complete"
+            return [changed, ask(world, "POST", complete, {"path": "a.txt"}, token=token)]
+
+        for said in shown("drop"):
+            assert said.status == 200
+            assert [replica["state"] for replica in said.json["replicas"]].count("good") == 1
+            assert {replica["url"] for replica in said.json["replicas"]} == {None}
+        for said in shown("writer"):
+            assert any(replica["url"] for replica in said.json["replicas"])
 
     def test_a_token_of_one_domain_says_nothing_of_another(self, world: World) -> None:
         stored(world, "shop/a", "media.test")
