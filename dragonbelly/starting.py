@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,6 +20,12 @@ from twisted.python.failure import Failure
 
 from dragonbelly.cors import parse_origin
 from dragonbelly.errors import StartError
+
+#: Connections that may wait to be accepted.  With Twisted's 50, half of a hundred that come at once are not
+#: heard, and ask again a second later.  The system has a limit of its own (net.core.somaxconn).
+BACKLOG = 1024
+
+_OWN_KINDS = re.compile(r"(haproxy:)?(tcp6?|ssl|unix):")
 
 
 def give_up(message: str) -> NoReturn:
@@ -68,10 +75,17 @@ def give_up_later(reactor: Any) -> None:
 def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """:raises StartError: that is no endpoint."""
     try:
-        made: IStreamServerEndpoint = serverFromString(reactor, description)
+        made: IStreamServerEndpoint = serverFromString(reactor, _with_backlog(description))
     except Exception as error:  # each kind of endpoint has errors of its own for what it cannot read
         raise StartError(f"{description} is no endpoint: {error}") from error
     return made
+
+
+def _with_backlog(description: str) -> str:
+    """An endpoint of Twisted's own kinds, with room for all who come at once, unless it says for how many."""
+    if not _OWN_KINDS.match(description) or ":backlog=" in description:
+        return description
+    return f"{description}:backlog={BACKLOG}"
 
 
 def listen(reactor: Any, description: str, factory: IProtocolFactory) -> IListeningPort:

@@ -30,6 +30,29 @@ def test_no_endpoint(text: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "backlog"),
+    [
+        ("tcp:8080", 1024),
+        ("tcp6:8080:interface=\\:\\:1", 1024),
+        ("haproxy:tcp:8080", 1024),
+        ("tcp:8080:backlog=7", 7),
+        ("tcp:8080:interface=127.0.0.1:backlog=7", 7),
+    ],
+)
+def test_a_hundred_clients_at_once_need_not_knock_twice(text: str, backlog: int) -> None:
+    memory: Any = MemoryReactorClock()
+    listen(memory, text, Factory())
+    ((_, _, waiting, _),) = memory.tcpServers
+    assert waiting == backlog
+
+
+def test_a_unix_socket_lets_as_many_wait(tmp_path: Path) -> None:
+    memory: Any = MemoryReactorClock()
+    listen(memory, f"unix:{tmp_path}/socket:mode=600", Factory())
+    assert memory.unixServers[0][2] == 1024
+
+
 def test_listening() -> None:
     memory: Any = MemoryReactorClock()
     factory = Factory()
