@@ -32,7 +32,7 @@ from dragonbelly.private_redis import PrivateRedis, find_redis
 from dragonbelly.reach import authority, reach
 from dragonbelly.secret import Secret
 from dragonbelly.service import Daemon, make_daemon
-from dragonbelly.starting import cannot_start, endpoint, give_up, open_ports
+from dragonbelly.starting import cannot_start, check_installation, endpoint, give_up, open_ports
 from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza
 
 NODES = ("store1", "store2", "store3")
@@ -104,6 +104,7 @@ class Embedded(Service):
             self.privilegedStartService()
         # All that is on the disk is made here, by the user to whom it will belong.
         try:
+            check_installation()
             self._lock = take(self._directory)
             binary = find_redis()
             token = self._digest() if self._reach.takes_token else None

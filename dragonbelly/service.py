@@ -37,7 +37,14 @@ from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.replicator import Replicator
 from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.starting import cannot_start, give_up, give_up_later, open_ports, origin_option
+from dragonbelly.starting import (
+    cannot_start,
+    check_installation,
+    give_up,
+    give_up_later,
+    open_ports,
+    origin_option,
+)
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.state.standstill import Standstill
 from dragonbelly.web.admin import Admin
@@ -400,6 +407,10 @@ class Listening(MultiService):
     def startService(self) -> None:
         if not self.ports:  # ``twist``, unlike ``twistd``, knows no privileges
             self.privilegedStartService()
+        try:
+            check_installation()
+        except StartError as error:
+            cannot_start(error, self._options)
         super().startService()
 
     async def _stop(self) -> None:

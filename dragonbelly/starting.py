@@ -72,6 +72,23 @@ def give_up_later(reactor: Any) -> None:
         reactor.callWhenRunning(reactor.stop)
 
 
+def check_installation() -> None:
+    """
+    To be called by the user who will serve.  Modules are imported late, too: what cannot be read would show as
+    something else, such as a host name that is not found.
+
+    :raises StartError: he cannot read Python's own modules, or ours.
+    """
+    for file in (Path(os.__file__), Path(__file__)):
+        try:
+            file.open("rb").close()
+        except PermissionError as error:
+            who = f"the user {os.getuid()}, who is to serve"
+            raise StartError(f"{file} cannot be read by {who}: install it where that user may read") from error
+        except OSError:
+            pass  # not a file of its own: an archive
+
+
 def endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """:raises StartError: that is no endpoint."""
     try:

@@ -21,7 +21,7 @@ from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.node.server import make_node
 from dragonbelly.node.store import Store
 from dragonbelly.secret import read_secret
-from dragonbelly.starting import cannot_start, endpoint, give_up, open_ports, origin_option
+from dragonbelly.starting import cannot_start, check_installation, endpoint, give_up, open_ports, origin_option
 from dragonbelly.units import Size
 
 _log = Logger()
@@ -134,6 +134,7 @@ class NodeService(Service):
             self.privilegedStartService()
         assert self._port is not None
         try:
+            check_installation()
             most = self._options.limits.connections
             descriptors.allow(2 * most, f"--connections {most}, each with a file,")
             # Not earlier: the directory is made by the user who will write to it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from copy import copy
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +126,31 @@ def test_where_the_user_may_write_nothing(installed: Installed) -> None:
     finally:
         with_node.close()
         without.close()
+
+
+def test_an_installation_that_the_user_cannot_read(installed: Installed, tmp_path: Path) -> None:
+    """What is imported late would fail, and be taken for something else: a name that cannot be looked up."""
+    closed = tmp_path / "roots_own"
+    closed.mkdir(mode=0o700)
+    (closed / "packages").symlink_to(installed.environment["PYTHONPATH"])
+    roots = copy(installed)
+    roots.environment = {**installed.environment, "PYTHONPATH": str(closed / "packages")}
+    daemon = Twistd(roots, port=low_port())
+    config = daemon.secret(
+        f'[http]\nlisten = ["tcp:{daemon.port}:interface=127.0.0.1"]\nadmin = []\n'
+        f'[backend.s1]\nkind = "node"\nurl = "http://127.0.0.1:1"\nsecret = "{SECRET}"\n'
+        "[policy.default]\ncopies = 1\n"
+    )
+    daemon.arguments = ("dragonbelly", "--config", str(config))
+    servers = daemon, node(roots), embedded(roots)
+    try:
+        for server in servers:
+            words = server.refused()
+            assert f"{closed}/packages/dragonbelly/" in words
+            assert f"cannot be read by the user {USER.pw_uid}" in words
+    finally:
+        for server in servers:
+            server.close()
 
 
 def test_a_secret_that_the_user_cannot_read(installed: Installed) -> None:
