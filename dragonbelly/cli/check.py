@@ -37,7 +37,7 @@ def summary(config: Config) -> list[str]:
         f"admin    {', '.join(config.http.admin) or 'nowhere'}",
     ]
     for name, domain in config.domains.items():
-        everybody = ", ".join(domain.anonymous) or "nothing"
+        everybody = ", ".join(domain.anonymous) or "do nothing"
         lines.append(
             f"domain   {name}: {', '.join(domain.hosts)}; policy {domain.policy}; everybody may {everybody}"
         )
