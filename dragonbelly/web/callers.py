@@ -90,7 +90,8 @@ class Callers:
             scheme, _, secret = authorization.partition(" ")
             if scheme.lower() == "bearer":
                 return Caller(self._token(secret.strip()), self._trusted, address)
-        if self._trusted and not _is_local(host):
+        # HTTP/1.0 has no Host, and browsers always send one.
+        if self._trusted and host and not is_local(host_name(host)):
             raise Forbidden(
                 "this listener is for operators, and takes the names of this machine only: localhost, or an IP "
                 "address"
@@ -126,11 +127,11 @@ class Callers:
         )
 
 
-def _is_local(host: bytes) -> bool:
-    """Whether a Host header is a name that nobody else can give to this machine."""
-    name = host_name(host).strip("[]")
-    if not host or name == "localhost":
-        return True  # HTTP/1.0 has none, and browsers always send one
+def is_local(host: str) -> bool:
+    """Whether the ``host_name`` of a request is one that nobody else can give to this machine."""
+    name = host.strip("[]")
+    if name == "localhost":
+        return True
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -26,6 +26,7 @@ from dragonbelly.model import Path, Record, Replica, Version, VersionState
 from dragonbelly.replication.verify import Verifier
 from dragonbelly.signing import steady
 from dragonbelly.web import announced
+from dragonbelly.web.callers import is_local
 from dragonbelly.web.guard import Guard
 from dragonbelly.web.message import Answer, Question
 from dragonbelly.web.open_uploads import OpenUploads
@@ -41,16 +42,28 @@ def _private(cache_control: str) -> str:
 
 
 class Domains:
-    """Which domain a request is for, by its host."""
+    """
+    Which domain a request is for, by its host.
+
+    A domain where everybody on this machine may write would be open to every page that is shown there, if "*"
+    were also the names that a page's owner can point at this machine (DNS rebinding).
+    """
 
     def __init__(self, config: Config) -> None:
         self._by_host = {host.lower(): name for name, domain in config.domains.items() for host in domain.hosts}
         self.names = frozenset(config.domains)
+        other = config.domains.get(self._by_host.get("*", ""))
+        self._local_only = other is not None and "write" in other.anonymous and not other.allow_anonymous_write
 
     def of(self, question: Question) -> str:
         """:raises UnknownDomain: nobody has this host."""
         host = host_name(question.target.host if question.target.host is not None else question.host)
-        name = self._by_host.get(host) or self._by_host.get("*")
+        name = self._by_host.get(host)
+        if name is None and self._local_only and host and not is_local(host):
+            raise UnknownDomain(
+                f"where everybody on this machine may write, {host} has to stand in the hosts of a domain"
+            )
+        name = name or self._by_host.get("*")
         if name is None:
             raise UnknownDomain(f"no domain has the host {host or '(none)'}")
         return name

@@ -413,6 +413,18 @@ class TestOtherSites:
         for method, path, body in OPERATORS:
             assert ask(world, method, path, body, host=host, admin=True).status in (400, 403), path
 
+    def test_nor_is_it_where_everybody_on_this_machine_may_write(self, make_world: MakeWorld) -> None:
+        listen = '[http]\nlisten = ["tcp:8080:interface=127.0.0.1"]\n'
+        domain = '[domain.own]\nhosts = ["*", "dev.test"]\nanonymous = ["read", "list", "write"]\n'
+        world = make_world(listen + domain)
+        for method, path, body in READS + LISTS + WRITES:
+            said = ask(world, method, path, body, host="evil.test:8080", Origin="http://evil.test:8080")
+            assert said.status == 404, path
+            if method != "HEAD":
+                assert "hosts" in said.json["detail"], path
+        for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:8080", "dev.test"):
+            assert ask(world, "PUT", "/a", b"x", host=host, Origin=f"http://{host}").status == 307, host
+
     @pytest.mark.parametrize(
         "host", ["localhost", "localhost:8081", "LOCALHOST.", "127.0.0.1", "[::1]:8081", "10.0.0.7"]
     )
