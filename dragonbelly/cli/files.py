@@ -13,10 +13,11 @@ from dragonbelly.cli.listing import entries
 from dragonbelly.cli.parallel import Share, Work
 from dragonbelly.cli.server import Server, asks
 from dragonbelly.cli.terminal import confirm, count, message, size
-from dragonbelly.cli.terms import COPIES, NONE, PATH, Bytes, Moment, OrNone, Seconds, attributes
+from dragonbelly.cli.terms import COPIES, NONE, PATH, Amount, Moment, OrNone, attributes
 from dragonbelly.client import UNSET, File
 from dragonbelly.client.errors import NotFound
 from dragonbelly.signing import Method
+from dragonbelly.units import Duration, Size
 
 
 @click.command(short_help="All about a file.")
@@ -96,12 +97,12 @@ def set_(server: Server, path: str, copies: Any, attr: tuple[str, ...], policy: 
 @click.option(
     "--expires-in",
     metavar="DURATION",
-    type=Seconds(),
+    type=Amount(Duration),
     default="1h",
     show_default=True,
     help="At least so long, 7d at most.",
 )
-@click.option("--max-size", metavar="SIZE", type=Bytes(), help="What an upload may have, such as 10MB.")
+@click.option("--max-size", metavar="SIZE", type=Amount(Size), help="What an upload may have, such as 10MB.")
 @click.option("--type", "media_type", metavar="TYPE", help="The media type that an upload must have.")
 @asks("url")
 def sign(

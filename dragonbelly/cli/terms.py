@@ -50,26 +50,16 @@ class Moment(click.ParamType[Any]):
         raise click.BadParameter(f"{expected}, not {value!r}", context, param)
 
 
-class Seconds(click.ParamType[int]):
-    """How long, in whole seconds."""
+class Amount(click.ParamType[int]):
+    """A duration in whole seconds or a size in bytes, written as in the configuration."""
 
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
-        try:
-            return int(Duration.parse(int(value) if str(value).isdigit() else value))
-        except ValueError as error:
-            raise click.BadParameter(f"{error} was expected, not {value!r}", context, param) from None
-
-
-class Bytes(click.ParamType[int]):
-    """How much, in bytes."""
-
-    name = "size"
+    def __init__(self, type_: type[Duration] | type[Size]) -> None:
+        self.name = type_.__name__.lower()
+        self._type = type_
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
         try:
-            return int(Size.parse(int(value) if str(value).isdigit() else value))
+            return int(self._type.parse(int(value) if str(value).isdigit() else value))
         except ValueError as error:
             raise click.BadParameter(f"{error} was expected, not {value!r}", context, param) from None
 
