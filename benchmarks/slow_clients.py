@@ -23,7 +23,7 @@ from tests.servers.daemon import Daemon
 from tests.servers.nginx import NginxServer
 from tests.servers.redis import RedisServer
 
-HEADER = b"GET /a HTTP/1.1\r\nHost: h\r\n" + b"X-Slow: slow\r\n" * 100
+HEADER = b"GET /a HTTP/1.1\r\nHost: localhost\r\n" + b"X-Slow: slow\r\n" * 100
 
 #: Of the honest client's requests, that must be left to it.
 LEAST = 0.80
@@ -73,9 +73,9 @@ def requests(port: int, seconds: float) -> int:
     while time.monotonic() < end:
         with socket.create_connection(("127.0.0.1", port)) as connection:
             while time.monotonic() < end:
-                connection.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+                connection.sendall(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 answer = b""
-                while not answer.endswith(b"\r\n\r\n"):  # a redirect has no body
+                while b"\r\n\r\n" not in answer:  # a redirect has no body
                     answer += connection.recv(65536)
                 assert answer.startswith(b"HTTP/1.1 302 "), answer
                 answered += 1
