@@ -245,6 +245,8 @@ def test_get_that_is_ended(
                 "--url",
                 meddler.url,
                 stderr=subprocess.PIPE,
+                # Under nohup, or in some CI, it would be ignored, and rightly so.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
             try:
                 until(lambda: list(command.directory.glob(".big.*.part")) != [], within=60)

@@ -37,7 +37,9 @@ def configuration(
         "health": 'every = "500ms"\ntimeout = "450ms"',
     }
     if "[domain." not in extra:
-        sections["domain.default"] = 'hosts = ["*"]\nanonymous = ["read", "list", "write"]'
+        # Without the last line "*" would be the names of this machine only.
+        everybody = 'anonymous = ["read", "list", "write"]\nallow_anonymous_write = true'
+        sections["domain.default"] = f'hosts = ["*"]\n{everybody}'
 
     text = "".join(f"[{name}]\n{lines}\n" for name, lines in sections.items() if f"[{name}]" not in extra)
     for name, store in stores.items():
