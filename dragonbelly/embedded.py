@@ -29,10 +29,11 @@ from dragonbelly.data_directory import (
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.private_node import PrivateNode
 from dragonbelly.private_redis import PrivateRedis, find_redis
-from dragonbelly.reach import authority, reach
+from dragonbelly.reach import reach
 from dragonbelly.secret import Secret
 from dragonbelly.service import Daemon, make_daemon
 from dragonbelly.starting import cannot_start, check_installation, endpoint, give_up, open_ports
+from dragonbelly.state.address import host_and_port
 from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza
 
 NODES = ("store1", "store2", "store3")
@@ -259,4 +260,4 @@ def _url(port: IListeningPort, where: str, host: str) -> str:
     address = port.getHost()
     if not hasattr(address, "port"):
         return str(getattr(address, "name", address))
-    return f"{'https' if where.startswith('ssl:') else 'http'}://{authority(host, address.port)}"
+    return f"{'https' if where.startswith('ssl:') else 'http'}://{host_and_port(host, address.port)}"

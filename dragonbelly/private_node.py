@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from dragonbelly.child import Child
 from dragonbelly.errors import StartError
-from dragonbelly.reach import authority
+from dragonbelly.state.address import host_and_port
 
 #: Connections that wait while the node is not there yet, or not there again.
 BACKLOG = 128
@@ -75,11 +75,11 @@ class PrivateNode(Service):
 
     @property
     def url(self) -> str:
-        return f"http://{authority(self._host, self._socket.getsockname()[1])}"
+        return f"http://{host_and_port(self._host, self._socket.getsockname()[1])}"
 
     @property
     def internal_url(self) -> str:
-        return f"http://{authority(self._inside, self._socket.getsockname()[1])}"
+        return f"http://{host_and_port(self._inside, self._socket.getsockname()[1])}"
 
     def startService(self) -> None:
         super().startService()

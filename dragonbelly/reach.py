@@ -66,11 +66,6 @@ def reach(public: str, admin: str, host: str | None) -> Reach:
     return Reach(public, admin, others_read, others_operate, interface, host, inside)
 
 
-def authority(host: str, port: int) -> str:
-    """As it stands in a URL."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _with_interface(where: str) -> str:
     if not where.startswith(("tcp:", "tcp4:", "tcp6:")) or "interface=" in where:
         return where

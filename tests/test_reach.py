@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dragonbelly.errors import StartError
-from dragonbelly.reach import authority, reach
+from dragonbelly.reach import reach
+from dragonbelly.state.address import host_and_port
 
 HERE = "tcp:8081"
 
@@ -64,5 +65,5 @@ def test_what_nobody_could_find(public: str, host: str | None, says: str) -> Non
 
 
 def test_in_a_url() -> None:
-    assert authority("::1", 80) == "[::1]:80"
-    assert authority("a.test", 80) == "a.test:80"
+    assert host_and_port("::1", 80) == "[::1]:80"
+    assert host_and_port("a.test", 80) == "a.test:80"

@@ -52,6 +52,7 @@ class RedisAddress:
 
 
 def host_and_port(host: str, port: int) -> str:
+    """As it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
