@@ -54,10 +54,7 @@ def _lock(lock: IO[str], directory: Path) -> None:
 def make_node_secret(path: Path) -> None:
     """The secret that a node's URLs are signed with; made at the first start."""
     if not path.exists():
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_urlsafe(32) + "\n")
-        fresh.replace(path)
+        _write(path, secrets.token_urlsafe(32))
 
 
 def read_digest(directory: Path) -> str | None:
@@ -80,9 +77,13 @@ def read_digest(directory: Path) -> str | None:
 
 def write_digest(directory: Path, digest: str) -> None:
     """In the place of the one before.  :raises OSError: it cannot be written."""
-    file = directory / TOKEN_FILE
+    _write(directory / TOKEN_FILE, digest)
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing, and for nobody else to read."""
     fresh = file.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(f"{digest}\n")
+        opened.write(f"{text}\n")
     fresh.replace(file)
