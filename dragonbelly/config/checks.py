@@ -197,10 +197,7 @@ def _check_tokens(config: Config, reader: Reader) -> None:
     names: set[str] = set()
     for index, token in enumerate(config.tokens):
         key: Key = ("token", index)
-        _check_name(reader, (*key, "name"), _NAME, token.name)
-        if token.name in names:
-            raise reader.mistake((*key, "name"), token.name, "a name that no other token has")
-        names.add(token.name)
+        _check_own_name(reader, (*key, "name"), token.name, names, "a name that no other token has")
         if not _SHA256.fullmatch(token.sha256):
             raise reader.wrong(
                 (*key, "sha256"),
@@ -224,10 +221,7 @@ def _check_signing_keys(config: Config, reader: Reader) -> None:
     ids: set[str] = set()
     for index, signing_key in enumerate(config.signing_keys):
         key: Key = ("signing_key", index)
-        _check_name(reader, (*key, "id"), _NAME, signing_key.id)
-        if signing_key.id in ids:
-            raise reader.mistake((*key, "id"), signing_key.id, "an id that no other key has")
-        ids.add(signing_key.id)
+        _check_own_name(reader, (*key, "id"), signing_key.id, ids, "an id that no other key has")
         if len(signing_key.secret) < SECRET_MIN:
             raise reader.wrong(
                 (*key, "secret"), f"found {len(signing_key.secret)} bytes, expected {SECRET_MIN} or more"
@@ -298,6 +292,14 @@ def _check_rule(config: Config, reader: Reader, key: Key, rule: Rule) -> None:
 def _check_policy_name(config: Config, reader: Reader, key: Key, name: str) -> None:
     if name not in config.policies:
         raise reader.mistake(key, name, choice(name, config.policies))
+
+
+def _check_own_name(reader: Reader, key: Key, name: str, others: set[str], expected: str) -> None:
+    """``others`` are those before it, which it joins."""
+    _check_name(reader, key, _NAME, name)
+    if name in others:
+        raise reader.mistake(key, name, expected)
+    others.add(name)
 
 
 def is_name(text: str) -> bool:

@@ -46,11 +46,8 @@ class Guard:
 
     def demand_admin(self, caller: Caller) -> None:
         """:raises Unauthorized, Forbidden: not an operator."""
-        if caller.is_admin:
-            return
-        if caller.token is None:
-            raise Unauthorized("this takes a token with the scope admin", scope="admin")
-        raise Forbidden(f"the token {caller.token.name} lacks the scope admin", scope="admin")
+        if not caller.is_admin:
+            raise self._refusal(caller, "admin")
 
     def read(self, question: Question, path: Path) -> None:
         """GET and HEAD of a file.  :raises Unauthorized, Forbidden: see ``demand``."""
@@ -104,11 +101,11 @@ class Guard:
                 limit="anonymous_writes",
             )
 
-    def _refusal(self, caller: Caller, scope: Scope, path: Path) -> Unauthorized | Forbidden:
+    def _refusal(self, caller: Caller, scope: Scope, path: Path | None = None) -> Unauthorized | Forbidden:
         if caller.token is None:
             return Unauthorized(f"this takes a token with the scope {scope}", scope=scope)
         token = caller.token
-        if scope not in token.scopes:
+        if scope not in token.scopes or path is None:
             return Forbidden(f"the token {token.name} lacks the scope {scope}", scope=scope)
         if not ("*" in token.domains or path.domain in token.domains):
             return Forbidden(f"the token {token.name} is not for the domain {path.domain}", scope=scope)

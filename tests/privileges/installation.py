@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 from packaging.requirements import Requirement
 
+from tests.servers.ports import drawn
 from tests.servers.process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -87,22 +88,9 @@ class Installed:
 
 
 #: Ports that ``low_port`` has given already.
-_given: set[int] = set()
-
-
 def low_port() -> int:
     """A port of 127.0.0.1 that is root's to open, and free; never the same twice."""
-    while True:
-        port = random.SystemRandom().randrange(600, 1024)
-        if port in _given:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _given.add(port)
-        return port
+    return drawn(lambda: random.SystemRandom().randrange(600, 1024))
 
 
 class Twistd(ServerProcess):
