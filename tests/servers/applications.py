@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socketserver
-import subprocess
 import sys
 import threading
 import time
@@ -93,15 +92,8 @@ class Example(ServerProcess):
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.arguments],
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | self.environment,
-            )
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | self.environment
+        self.spawn([sys.executable, "-m", *self.arguments], cwd=self.home, env=environment)
         self.wait_until_it_answers(20)
         return self
 

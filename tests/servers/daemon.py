@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -84,17 +83,9 @@ class Daemon(ServerProcess):
         return f"http://127.0.0.1:{self.admin_port}"
 
     def start(self, wait: bool = True) -> Self:
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.program, "dragonbelly", *self.arguments],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                # Its own, as a shell gives to each command: a Ctrl-C is sent to all of it.
-                process_group=0,
-            )
+        # A process group of its own, as a shell gives to each command: a Ctrl-C is sent to all of it.
+        command = [*self.program, "dragonbelly", *self.arguments]
+        self.spawn(command, env=self.environment, process_group=0)
         if wait:
             self.wait_until_it_answers(20)
         return self

@@ -6,14 +6,13 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Self
 
 from dragonbelly.backends.dav import PLACEHOLDER
 from tests.servers.ports import free_port
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, listens
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "nginx-storage.conf"
 
@@ -157,11 +156,7 @@ http {{
         return path.read_text(errors="replace").splitlines() if path.exists() else []
 
     def answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)
 
 
 def _replaced(text: str, pattern: str, by: str, count: int = 1) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 from pathlib import Path
 from typing import Self
 
 from tests.servers.daemon import TWISTD
 from tests.servers.ports import free_port
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, listens
 
 
 class NodeServer(ServerProcess):
@@ -31,20 +29,9 @@ class NodeServer(ServerProcess):
     def start(self) -> Self:
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         where: list[str | Path] = ["--root", self.root, "--listen", listen, "--secret-file", self.secret_file]
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [TWISTD, "--pidfile=", "-n", "dragonbelly-node", *where, *self.options],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.spawn([TWISTD, "--pidfile=", "-n", "dragonbelly-node", *where, *self.options])
         self.wait_until_it_answers(20)
         return self
 
     def answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)

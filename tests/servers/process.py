@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 class Started:
@@ -50,6 +61,13 @@ class ServerProcess(Started):
     def answers(self) -> bool:
         """Whether it can be used."""
         raise NotImplementedError
+
+    def spawn(self, command: Sequence[str | Path], **how: Any) -> None:
+        """Run it in its directory (unless ``cwd`` is another), and have it log."""
+        with (self.directory / self.log_name).open("ab") as log:
+            self.process = subprocess.Popen(
+                command, **({"cwd": self.directory} | how), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def wait_until_it_answers(self, seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds

@@ -60,14 +60,7 @@ class Confined(ServerProcess):
 
     def start(self) -> Confined:
         twistd = [str(PROGRAMS / "python"), str(PROGRAMS / "twistd"), "-n", "--pidfile="]
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, CONFINED, self.unit, *twistd, *self.arguments],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.spawn([sys.executable, CONFINED, self.unit, *twistd, *self.arguments])
         self.wait_until_it_answers(20)
         return self
 
