@@ -95,7 +95,7 @@ def make_store() -> Iterator[MakeStore]:
     def make(*ports: int, query: str = "", **options: Any) -> RedisStore:
         places = ",".join(f"127.0.0.1:{port}" for port in ports)
         url = f"sentinel://{places}/main{query}"
-        stores.append(RedisStore(reactor.start(), url, **{"reply_timeout": 1.0, **options}))
+        stores.append(RedisStore(reactor.start(), url, **{"reply_timeout": 4.0, **options}))
         return stores[-1]
 
     yield make
@@ -148,7 +148,7 @@ def test_why_nobody_names_one_does_not_depend_on_who_is_first(
         ((one, silent, other), f"{refused}; {late}"),
         ((silent, one, other), f"{late}; {refused}"),
     ):
-        store = make_store(*ports)
+        store = make_store(*ports, reply_timeout=1.0)
         for _ in range(2):
             assert why_not(store).endswith(f"no sentinel knows the master: {reasons}")
 
@@ -201,7 +201,7 @@ def test_what_is_newer_counts(
 
 def test_nobody_knows(make_store: MakeStore, sentinels: Callable[..., Said]) -> None:
     silent, away = sentinels(None), free_port()
-    message = why_not(make_store(silent.port, away))
+    message = why_not(make_store(silent.port, away, reply_timeout=1.0))
     assert f"no answer within 0.5 s (127.0.0.1:{silent.port})" in message
     assert f"(127.0.0.1:{away})" in message
     assert "refused" in message
