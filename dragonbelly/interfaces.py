@@ -65,9 +65,15 @@ class IBackend(Interface):
     """
 
     name: str = Attribute("The name in the configuration.")
+    link_expires: float | None = Attribute(
+        "How long, in s, a URL to read is good at least if nothing else is asked for; None: for ever."
+    )
 
     def download_url(key: str, expires: int | None = None) -> str:
-        """The URL at which a client reads the object; no I/O.  ``expires`` (unix s) limits a signed one."""
+        """
+        The URL at which a client reads the object; no I/O.  ``expires`` (unix s) limits a signed one.  The same
+        question has the same answer: redirects are prepared, and used again.
+        """
 
     def upload_target(
         key: str, *, size: int | None = None, content_type: str | None = None, expires: int | None = None
@@ -163,6 +169,28 @@ class Counts(NamedTuple):
     damaged: int = 0
 
 
+class ITracked(Interface):
+    """
+    A reader of records that is told when what it read is not true any more: what keeps a cache of them true.
+
+    A reply that is under way may be older than the news of a change that overtook it.  So whoever keeps what he
+    read marks it before he asks, and does not keep it if it changed meanwhile.
+    """
+
+    changed: Callable[[str | None], None] = Attribute(
+        "Called with ``<domain>/<name>`` of what was read and changed since, and with None when that may be "
+        "so of anything.  Set by whoever reads."
+    )
+    proven: float = Attribute("All changes before then (unix s) were told.")
+    until: float = Attribute(
+        "Until then (unix s) what was read and did not change may be taken for true: a bound, for nobody is "
+        "told that a connection is dead.  0 while nothing is told."
+    )
+
+    def get(path: Path) -> Deferred[Snapshot]:
+        """:raises StateUnavailable: nothing is told.  :raises BadRecord: there is something, and no record."""
+
+
 class IStateStore(Interface):
     """
     Where records live.  Every call fires within a bounded time or fails with ``StateUnavailable``.
@@ -191,6 +219,9 @@ class IStateStore(Interface):
 
     def get(path: Path) -> Deferred[Snapshot]:
         """:raises BadRecord: there is something, and it is no record."""
+
+    def track() -> ITracked:
+        """A reader of its own; it ends with the store."""
 
     def get_many(paths: Sequence[Path]) -> Deferred[list[Snapshot | None]]:
         """As many snapshots, in order; None where there is something that is no record."""

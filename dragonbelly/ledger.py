@@ -39,6 +39,9 @@ from dragonbelly.unreadable import Unreadable
 #: Commits of one change that may lose to others before it is given up.
 ATTEMPTS = 20
 
+#: Records that are remembered, for uploads that are completed a moment after they began.
+RECENT = 10_000
+
 #: Seconds after which the replicator first looks for an upload by itself.
 FIRST_LOOK = 1.0
 
@@ -78,10 +81,12 @@ class Ledger:
         self._config = config
         self._clock = clock
         self._make_id = make_id
-        self._recent = RecentRecords(config.http.cache, config.state.stale)
+        self._recent = RecentRecords(RECENT, config.state.stale)
         self.unreadable = Unreadable()
         #: Told of each event that was committed, with the record after it.
         self.on_event: Callable[[Path, Event, Record | None], None] = lambda path, event, record: None
+        #: Told that a record is another now, or may be, before anybody else is.
+        self.on_change: Callable[[Path], None] = lambda path: None
         #: Told of a file of which a copy is good again, after none was.
         self.on_repaired: Callable[[Path], None] = lambda path: None
 
@@ -175,7 +180,10 @@ class Ledger:
                 return snapshot, left
             asked = self._clock.seconds()
             try:
-                snapshot = await self._swap(path, snapshot, new, due)
+                try:
+                    snapshot = await self._swap(path, snapshot, new, due)
+                finally:
+                    self.on_change(path)
             except Conflict as conflict:
                 snapshot = conflict.current
                 continue

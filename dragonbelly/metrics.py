@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
 from dragonbelly.interfaces import Counts
 from dragonbelly.model import BackendState, ClusterView, Observed, Use
@@ -29,11 +29,41 @@ LIMITS = (
 )
 
 
+class Tally:
+    """Counts what happens too often for a counter with a lock; added to its counter when somebody looks."""
+
+    __slots__ = ("n",)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
+class _Tallies:
+    """Comes before all counters in a registry, and so is asked before them."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[Counter, tuple[str, ...]], Tally] = {}
+
+    def of(self, counter: Counter, *labels: str) -> Tally:
+        return self._tallies.setdefault((counter, labels), Tally())
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> list[Metric]:
+        for (counter, labels), tally in self._tallies.items():
+            n, tally.n = tally.n, 0
+            counter.labels(*labels).inc(n)
+        return []
+
+
 class Metrics:
     """The names are the documentation; ``render`` is the text that Prometheus reads."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._tallies = _Tallies()
+        registry.register(self._tallies)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"dragonbelly_{name}", text, labels, registry=registry)
@@ -88,6 +118,14 @@ class Metrics:
         self._state = gauge("backend_state", "1 for what a person said of a backend", "backend", "state")
         self._observed = gauge("backend_observed", "1 for how a backend is seen", "backend", "observed")
         self._store = gauge("store_up", "Whether the state store answers")
+
+    def answered(self, kind: str, status: int) -> Tally:
+        """To count ``requests`` with."""
+        return self._tallies.of(self.requests, kind, str(status))
+
+    def redirected(self, backend: str) -> Tally:
+        """To count ``redirects`` with."""
+        return self._tallies.of(self.redirects, backend)
 
     def limit(self, name: str | None) -> None:
         """Something was refused or closed for the option ``name``; None: it was no limit."""

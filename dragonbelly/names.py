@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
 from dragonbelly.errors import BadPath
 from dragonbelly.keys import looks_like_mark
 
 #: Bytes of a decoded path, and of one of its segments (what file systems take for a name).
 PATH_MAX, SEGMENT_MAX = 1024, 255
+
+#: Unicode's category Cc.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def check_name(name: str) -> str:
@@ -19,7 +22,7 @@ def check_name(name: str) -> str:
         raise BadPath("the path has lone surrogates") from None
     if len(encoded) > PATH_MAX:
         raise BadPath(f"the path is longer than {PATH_MAX} bytes")
-    if any(unicodedata.category(c) == "Cc" for c in name):
+    if _CONTROL.search(name):
         raise BadPath("the path has a control character")
     if "\\" in name:
         raise BadPath("the path has a backslash")

@@ -55,6 +55,8 @@ from dragonbelly.web.explain_api import ExplainApi
 from dragonbelly.web.files import Domains, Files
 from dragonbelly.web.guard import Guard
 from dragonbelly.web.open_uploads import OpenUploads
+from dragonbelly.web.prepared import Prepared
+from dragonbelly.web.redirects import Redirects
 from dragonbelly.web.sign import SignApi
 from dragonbelly.web.site import Router, make_site
 
@@ -167,6 +169,8 @@ class Daemon(MultiService):
         random: Random | None = None,
     ) -> None:
         super().__init__()
+        # Nobody gains by guessing which replica is next; to guess an id is another matter.
+        choosing = random or Random()
         self._random = random = random or SystemRandom()
         self._reactor = reactor
         self._metrics = metrics
@@ -204,7 +208,10 @@ class Daemon(MultiService):
         domains, guard = Domains(config), Guard(config, reactor)
         self.guard = guard
         self.uploads = uploads = OpenUploads(self.ledger, config.limits)
-        files = Files(self.ledger, self.verifier, domains, guard, uploads, config, random.random, metrics)
+        redirects = Redirects(self.cluster, config, reactor, choosing.random, metrics)
+        prepared = Prepared(store.track(), redirects, config, reactor)
+        self.ledger.on_change = lambda path: prepared.forget(path.member)
+        files = Files(self.ledger, self.verifier, domains, guard, uploads, config, redirects, prepared, metrics)
         sign = SignApi(domains, guard, config, reactor)
         api = FilesApi(
             self.ledger,

@@ -40,6 +40,7 @@ class MemoryBackend:
         self.away = False
         self.capacity = capacity
         self.digests = digests
+        self.link_expires: float | None = None
         self._base = f"http://{name}.test/"
 
     def download_url(self, key: str, expires: int | None = None) -> str:

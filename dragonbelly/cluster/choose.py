@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -23,28 +25,42 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 def choose(version: Version, cluster: ClusterView, random: Callable[[], float]) -> Choice | None:
-    """One of the first of the ``tiers``, at random by weight.  None: there is nothing to point at."""
-    ranked = tiers(version, cluster)
-    for tier, replicas in enumerate(ranked):
-        if replicas:
-            best = _draw(replicas, cluster, random)
-            others = [r for r in replicas if r is not best]
-            if not others:
-                # The next best: what looks away may be back, or only we cannot get there.  But nobody is sent
-                # to what was taken down while there is another.
-                others = next(filter(None, ranked[tier + 1 : _DOWN]), [])
-            return Choice(best, tuple(others), last_resort=tier > 0)
-    return None
+    """One of the ``choices``, at random by weight.  None: there is nothing to point at."""
+    possible = choices(version.replicas, cluster)
+    if len(possible) < 2:
+        return possible[0] if possible else None
+    weights = [cluster[choice.best.backend].weight for choice in possible]
+    return possible[draw(list(accumulate(weights)), random)]
 
 
-def tiers(version: Version, cluster: ClusterView) -> tuple[list[Replica], ...]:
+def draw(marks: Sequence[float], random: Callable[[], float]) -> int:
+    """The number of one of several, at random; ``marks`` are the sums of their weights so far, ascending."""
+    return min(bisect_right(marks, random() * marks[-1]), len(marks) - 1)
+
+
+def choices(replicas: Sequence[Replica], cluster: ClusterView) -> list[Choice]:
+    """Whom a reader may be sent to: each of the first of the ``tiers`` that has any."""
+    ranked = tiers(replicas, cluster)
+    for tier, first in enumerate(ranked):
+        if first:
+            # The next best: what looks away may be back, or only we cannot get there.  But nobody is sent to
+            # what was taken down while there is another.
+            spare = next(filter(None, ranked[tier + 1 : _DOWN]), []) if len(first) == 1 else []
+            return [
+                Choice(best, tuple(r for r in first if r is not best) or tuple(spare), last_resort=tier > 0)
+                for best in first
+            ]
+    return []
+
+
+def tiers(replicas: Sequence[Replica], cluster: ClusterView) -> tuple[list[Replica], ...]:
     """
     Whom readers are sent to, one tier after the other: good replicas on backends that serve, those that are
     leaving (whole until their grace ends), good ones on backends that look away, those on backends that were
     taken down.  A replica that is missing, suspect, lost or condemned is in none.
     """
     ranked: tuple[list[Replica], ...] = ([], [], [], [])
-    for replica in version.replicas:
+    for replica in replicas:
         backend = cluster.get(replica.backend)
         if backend is not None and (tier := _tier(replica, backend)) is not None:
             ranked[tier].append(replica)
@@ -61,15 +77,3 @@ def _tier(replica: Replica, backend: BackendView) -> int | None:
     if backend.serves:
         return 0 if replica.state is R.GOOD else 1
     return 2 if backend.observed is Observed.UNREACHABLE and backend.state < BackendState.DOWN else _DOWN
-
-
-def _draw(replicas: list[Replica], cluster: ClusterView, random: Callable[[], float]) -> Replica:
-    if len(replicas) == 1:
-        return replicas[0]
-    weights = [cluster[r.backend].weight for r in replicas]
-    mark = random() * sum(weights)
-    for replica, weight in zip(replicas, weights, strict=True):
-        mark -= weight
-        if mark < 0:
-            return replica
-    return replicas[-1]

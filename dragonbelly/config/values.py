@@ -65,8 +65,9 @@ class HttpSection(Section, frozen=True, kw_only=True):
     cache_control: str = "no-store"
     #: Pages of these may use files and API with ``fetch``.
     origins: tuple[str, ...] = ()
-    #: Records kept in memory.
+    #: Answers kept in memory, and for how long one may be used.
     cache: Annotated[int, Meta(ge=0)] = 100_000
+    cache_age: Interval = Interval(600)
 
 
 class Rule(Section, frozen=True, kw_only=True):

@@ -8,12 +8,12 @@ clock from the global reactor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -48,7 +48,8 @@ class Connection:
 
     A call while nothing is connected fails at once, and one that gets no answer within ``reply_timeout``
     seconds ends the connection: always with ``StateUnavailable``, which says what failed.  Commands are
-    pipelined.  ``observe`` is told the name and the seconds of each command that was answered.
+    pipelined.  ``observe`` is told the name and the seconds of each command that was answered.  ``factory``
+    makes protocols of another kind, and ``prepare`` is given each before it is used.
 
     A server that is not any more what it was when it was greeted is left within seconds: one that was made a
     replica, was emptied, or is the master no more in the eyes of the sentinels.
@@ -64,12 +65,16 @@ class Connection:
         *,
         reply_timeout: float,
         observe: Callable[[str, float], None] | None = None,
+        factory: IProtocolFactory | None = None,
+        prepare: Callable[[Any], Awaitable[None]] | None = None,
     ) -> None:
         self._reactor = reactor
         self._address = address
         self._endpoint = endpoint
         self._reply_timeout = reply_timeout
         self._observe = observe
+        self._factory = factory or RedisFactory(reactor, reply_timeout)
+        self._prepare = prepare
         #: A command and its reply, by which a server is known to be the one that it was.
         self.proof: tuple[Sequence[Argument], bytes] | None = None
         self._protocol: RedisProtocol | None = None
@@ -94,7 +99,7 @@ class Connection:
         :raises StateUnavailable: it failed.
         :raises StartError: it failed, and will until somebody changes a setting.
         """
-        self._start()
+        self.start()
         if self._protocol is None and not self._closed:
             waiter: Deferred[None] = Deferred()
             self._waiting.append(waiter)
@@ -132,7 +137,7 @@ class Connection:
             await _shielded(protocol.lost)
 
     def _connected(self) -> RedisProtocol:
-        self._start()
+        self.start()
         if self._protocol is None:
             raise self._unavailable(f"not connected: {self._why}")
         return self._protocol
@@ -171,7 +176,8 @@ class Connection:
         except txredisapi.RedisError as error:
             raise self._unavailable(f"{name}: {protocol.reason or error}") from error
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Connect, if that has not begun."""
         if self._loop is None and not self._closed:
             self._loop = Deferred.fromCoroutine(self._keep_connected())
             self._loop.addErrback(self._stopped)
@@ -181,10 +187,9 @@ class Connection:
         while True:
             protocol: Any = None
             try:
-                protocol = await self._endpoint.connect(
-                    RedisFactory(self._reactor, self._reply_timeout)
-                ).addTimeout(self._reply_timeout, self._reactor)
-                await self._greet(protocol)
+                protocol = await self.open(self._factory)
+                if self._prepare is not None:
+                    await self._prepare(protocol)
             except Exception as error:
                 if protocol is not None:
                     protocol.transport.abortConnection()
@@ -210,6 +215,16 @@ class Connection:
                     watching.cancel()
                 self._down(protocol.reason)
             await deferLater(self._reactor, min(LAST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))
+
+    async def open(self, factory: IProtocolFactory) -> Any:
+        """One more connection to where this one leads, greeted.  What is against it is raised."""
+        protocol: Any = await self._endpoint.connect(factory).addTimeout(self._reply_timeout, self._reactor)
+        try:
+            await self._greet(protocol)
+        except BaseException:
+            protocol.transport.abortConnection()
+            raise
+        return protocol
 
     async def _greet(self, protocol: RedisProtocol) -> None:
         """Make a fresh connection usable, or raise what is against it."""

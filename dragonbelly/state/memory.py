@@ -8,14 +8,15 @@ too; every answer comes through a Deferred that has already fired.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from dragonbelly.errors import BadRecord, Conflict
-from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
+from dragonbelly.interfaces import Claim, Counts, IStateStore, ITracked, Snapshot
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
 from dragonbelly.state.boundary import answers
@@ -31,6 +32,35 @@ class _Due(NamedTuple):
     @property
     def token(self) -> bytes:
         return f"{self.time!r}#{self.move}".encode()
+
+
+@implementer(ITracked)
+class MemoryTracked:
+    """All that is read is true, and what changes is told in the same moment."""
+
+    def __init__(self, store: MemoryStore, clock: IReactorTime) -> None:
+        self.changed: Callable[[str | None], None] = lambda member: None
+        self._store = store
+        self._clock = clock
+        self._read: set[str] = set()
+
+    @property
+    def proven(self) -> float:
+        return self._clock.seconds()
+
+    @property
+    def until(self) -> float:
+        return self._clock.seconds() + 1.0
+
+    def get(self, path: Path) -> Deferred[Snapshot]:
+        self._read.add(path.member)
+        return self._store.get(path)
+
+    def happened(self, member: str) -> None:
+        # As Redis does it: who was told once is told again only of what he reads again.
+        if member in self._read:
+            self._read.remove(member)
+            self.changed(member)
 
 
 @implementer(IStateStore)
@@ -55,6 +85,7 @@ class MemoryStore:
         self._meta: dict[str, str] = {"format": str(FORMAT), "partitions": str(partitions)}
         self._moves = 0
         self._first = 0
+        self._tracked: list[MemoryTracked] = []
 
     @answers
     def ready(self) -> None:
@@ -63,6 +94,11 @@ class MemoryStore:
     @answers
     def get(self, path: Path) -> Snapshot:
         return self._snapshot(path)
+
+    def track(self) -> ITracked:
+        tracked = MemoryTracked(self, self._clock)
+        self._tracked.append(tracked)
+        return tracked
 
     @answers
     def get_many(self, paths: Sequence[Path]) -> list[Snapshot | None]:
@@ -95,6 +131,8 @@ class MemoryStore:
             self._move(member, self._clock.seconds() + due)
         elif not entry.value:
             self._due.pop(member, None)
+        for tracked in self._tracked:
+            tracked.happened(member)
         return accounts.snapshot(path, entry.value)
 
     @answers

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from dragonbelly.errors import BadRecord, Conflict, StartError, StateUnavailable
 from dragonbelly.ids import ulid
-from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
+from dragonbelly.interfaces import Claim, Counts, IStateStore, ITracked, Snapshot
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
 from dragonbelly.state.address import Login, parse_url
@@ -28,6 +28,7 @@ from dragonbelly.state.connection import Connection
 from dragonbelly.state.endpoints import endpoint
 from dragonbelly.state.keys import Keys
 from dragonbelly.state.protocol import Argument, Script, info_fields
+from dragonbelly.state.tracking import TrackedRecords
 
 #: The oldest Redis that will do.
 OLDEST = (6, 2)
@@ -92,7 +93,7 @@ class RedisStore:
         self._clock = reactor
         self._random_bits = random_bits
 
-        def connection(timeout: float) -> Connection:
+        def connection(timeout: float, factory: Any = None, prepare: Any = None) -> Connection:
             return Connection(
                 reactor,
                 address,
@@ -100,10 +101,16 @@ class RedisStore:
                 endpoint(reactor, address, timeout / 2),
                 reply_timeout=timeout,
                 observe=observe,
+                factory=factory,
+                prepare=prepare,
             )
 
         self._redis = connection(reply_timeout)
         self._connections = [self._redis]
+        self._tracked: list[TrackedRecords] = []
+        self._make_tracked = lambda: TrackedRecords(
+            reactor, self._keys, reply_timeout, lambda *kind: connection(reply_timeout, *kind)
+        )
         self._confirming: Confirming | None = None
         if ack_replicas:
             waits = connection(reply_timeout + ack_timeout)
@@ -141,8 +148,19 @@ class RedisStore:
                     f" this daemon is set to {ours[field]}; records would not be found"
                 )
         self.identity = identity.decode(errors="replace")
-        for connection in self._connections:
+        for connection in self._all:
             connection.proof = (("HGET", meta, IDENTITY), identity)
+
+    @property
+    def _all(self) -> list[Connection]:
+        # Nobody waits for those of the tracked ones: a server that does not tell what changes will do without.
+        return [*self._connections, *(tracked.connection for tracked in self._tracked)]
+
+    def track(self) -> ITracked:
+        tracked = self._make_tracked()
+        self._tracked.append(tracked)
+        tracked.connection.proof = self._redis.proof
+        return tracked
 
     # --- records -------------------------------------------------------------------------------------------
 
@@ -365,7 +383,7 @@ class RedisStore:
 
     @fires
     async def close(self) -> None:
-        for connection in self._connections:
+        for connection in self._all:
             await connection.close()
 
 

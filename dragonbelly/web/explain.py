@@ -195,7 +195,7 @@ def _less_good(replica: Replica, backend: BackendView | None) -> str:
 
 def _first(version: Version, cluster: ClusterView) -> tuple[int, list[Replica]]:
     """The tier that readers are sent to, and who is in it; none at all is one more tier, and empty."""
-    ranked = tiers(version, cluster)
+    ranked = tiers(version.replicas, cluster)
     return next(((n, replicas) for n, replicas in enumerate(ranked) if replicas), (len(ranked), []))
 
 
@@ -215,7 +215,9 @@ def _get(known: Known) -> dict[str, Any]:
         status, why = 302, f"one of {len(best)} at random, by weight: {_TIERS[tier]}"
     total = sum(known.cluster[replica.backend].weight for replica in best)
     candidates = []
-    for n, replicas in enumerate(tiers(live, known.cluster) if live is not None and status == 302 else ()):
+    for n, replicas in enumerate(
+        tiers(live.replicas, known.cluster) if live is not None and status == 302 else ()
+    ):
         for replica in replicas:
             weight = known.cluster[replica.backend].weight
             candidates.append(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from dragonbelly.cluster.choose import Choice, choose
 from dragonbelly.config.values import Config
-from dragonbelly.digests import repr_digest
 from dragonbelly.errors import (
     BackendUnavailable,
     BadField,
+    BadRecord,
     MethodNotAllowed,
     NoBackend,
     NoGoodCopy,
@@ -19,26 +16,20 @@ from dragonbelly.errors import (
 )
 from dragonbelly.events import Abandoned, Event, Verified
 from dragonbelly.interfaces import Snapshot
-from dragonbelly.keys import key_of
 from dragonbelly.ledger import Ledger
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, Version, VersionState
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.signing import steady
 from dragonbelly.web import announced
 from dragonbelly.web.callers import is_local
 from dragonbelly.web.guard import Guard
 from dragonbelly.web.message import Answer, Question
 from dragonbelly.web.open_uploads import OpenUploads
 from dragonbelly.web.paths import host_name, parse_name
+from dragonbelly.web.prepared import Prepared
+from dragonbelly.web.redirects import Redirects
 
 ALLOW = "GET, HEAD, PUT, DELETE"
-
-
-def _private(cache_control: str) -> str:
-    """For answers that are one reader's (RFC 9111 section 5.2.2.7)."""
-    others = [part for part in cache_control.split(",") if part.strip().lower() not in ("public", "private")]
-    return ",".join(["private", *others]) if others != ["no-store"] else "no-store"
 
 
 class Domains:
@@ -57,7 +48,11 @@ class Domains:
 
     def of(self, question: Question) -> str:
         """:raises UnknownDomain: nobody has this host."""
-        host = host_name(question.target.host if question.target.host is not None else question.host)
+        return self.of_host(question.target.host if question.target.host is not None else question.host)
+
+    def of_host(self, authority: bytes) -> str:
+        """:raises UnknownDomain: nobody has this host."""
+        host = host_name(authority)
         name = self._by_host.get(host)
         if name is None and self._local_only and host and not is_local(host):
             raise UnknownDomain(
@@ -117,7 +112,8 @@ class Files:
         guard: Guard,
         uploads: OpenUploads,
         config: Config,
-        random: Callable[[], float],
+        redirects: Redirects,
+        prepared: Prepared,
         metrics: Metrics,
     ) -> None:
         self._ledger = ledger
@@ -125,13 +121,9 @@ class Files:
         self._domains = domains
         self._guard = guard
         self._uploads = uploads
-        self._links = {name: domain.link_expires for name, domain in config.domains.items() if domain.private}
-        cache = config.http.cache_control
-        self._cache_control = {
-            name: _private(cache) if name in self._links else cache for name in config.domains
-        }
         self._upload_redirect = config.http.upload_redirect
-        self._random = random
+        self._redirects = redirects
+        self._prepared = prepared
         self._metrics = metrics
 
     async def answer(self, question: Question) -> Answer:
@@ -152,17 +144,26 @@ class Files:
     # --- reading
 
     async def get(self, path: Path) -> Answer:
-        snapshot = await self.read(path)
-        version = live_version(path, snapshot)
-        if snapshot.record is not None and snapshot.record.damaged:
-            raise NoGoodCopy(f"no copy of {path.name} is known to be good", retry_after=60)
-        choice = choose(version, self._ledger.cluster.view, self._random)
-        if choice is None:
+        redirect = self._prepared.find(path)
+        if redirect is None:
+            try:
+                snapshot = await self.read(path)
+            except StateUnavailable:
+                if (redirect := self._prepared.stale(path)) is None:
+                    raise
+                self._metrics.stale.inc()
+            else:
+                if snapshot.record is not None and snapshot.record.damaged:
+                    raise NoGoodCopy(f"no copy of {path.name} is known to be good", retry_after=60)
+                redirect = self._prepared.find(path) or self._redirects.make(path, live_version(path, snapshot))
+        way = self._redirects.draw(redirect)
+        if way is None:
             raise NoBackend(f"no storage server that holds {path.name} can be reached", retry_after=5)
-        if choice.last_resort:
+        if way.last_resort:
             self._metrics.last_resorts.inc()
-        self._metrics.redirects.labels(choice.best.backend).inc()
-        return Answer(302, self._redirect(path, version, choice))
+        way.tally.n += 1
+        lines = self._redirects.lines(redirect, way).decode().splitlines()
+        return Answer(302, tuple((name, value) for name, _, value in (line.partition(": ") for line in lines)))
 
     async def read(self, path: Path) -> Snapshot:
         """
@@ -171,7 +172,11 @@ class Files:
         :raises NotFound: nothing is live; says what became of its uploads.
         :raises StateUnavailable: nobody knows.
         """
-        snapshot, current = await self._ledger.recall(path)
+        try:
+            snapshot, current = await self._prepared.read(path), True
+        except (StateUnavailable, BadRecord):
+            # By another connection; and it says what is wrong with a record.
+            snapshot, current = await self._ledger.recall(path)
         if current:
             snapshot = await self._see_uploads(path, snapshot)
         else:
@@ -205,32 +210,12 @@ class Files:
         snapshot, _ = await self._ledger.commit(path, snapshot, events)
         return snapshot
 
-    def url(self, path: Path, version: Version, replica: Replica) -> str:
-        """Where a client reads a replica; of a private domain for a short while."""
-        lasts = self._links.get(path.domain)
-        expires = steady(self._ledger.seconds, lasts) if lasts is not None else None
-        backend = self._ledger.cluster.backend(replica.backend)
-        return backend.download_url(key_of(path, version, replica), expires)
-
     def shown_url(self, path: Path, version: Version, replica: Replica) -> str | None:
         """The same for those who only look; None when its backend left the configuration."""
         try:
-            return self.url(path, version, replica)
+            return self._redirects.url(path, version, replica)
         except BackendUnavailable:
             return None
-
-    def _redirect(self, path: Path, version: Version, choice: Choice) -> tuple[tuple[str, str], ...]:
-        headers = [
-            ("Location", self.url(path, version, choice.best)),
-            ("ETag", f'"{version.id}"'),
-            ("Cache-Control", self._cache_control[path.domain]),
-        ]
-        if version.sha256 is not None:
-            headers.append(("Repr-Digest", repr_digest(version.sha256)))
-        if choice.others:
-            links = [f"<{self.url(path, version, replica)}>; rel=duplicate" for replica in choice.others]
-            headers.append(("Link", ", ".join(links)))  # RFC 6249
-        return tuple(headers)
 
     # --- writing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -13,7 +14,7 @@ from zope.interface import implementer
 from dragonbelly.backends.memory import MemoryBackend
 from dragonbelly.config import loads
 from dragonbelly.errors import StateUnavailable
-from dragonbelly.interfaces import IBackend, IBackendFactory
+from dragonbelly.interfaces import IBackend, IBackendFactory, ITracked, Snapshot
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import ObjectStat, Path, Record
 from dragonbelly.service import Daemon
@@ -93,6 +94,9 @@ class Store:
     def run(self) -> str:
         return "" if self.away else self.memory.run
 
+    def track(self) -> Tracked:
+        return Tracked(self)
+
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.memory, name)
         if not callable(attribute):
@@ -112,6 +116,41 @@ class Store:
 
     def _cancelled(self, deferred: Deferred[Any]) -> None:
         self.cancelled += 1
+
+
+@implementer(ITracked)
+class Tracked:
+    """Tells what changes while the store is not away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._readers: dict[MemoryStore, ITracked] = {}
+        self.changed: Callable[[str | None], None] = lambda member: None
+        self.proven = 0.0
+
+    @property
+    def _memory(self) -> Any:
+        """Of the store as it is now: a test may hand in another."""
+        memory = self._store.memory
+        if memory not in self._readers:
+            self._readers[memory] = memory.track()
+            self._readers[memory].changed = self._changed
+        return self._readers[memory]
+
+    @property
+    def until(self) -> float:
+        if self._store.away or self._store.broken is not None:
+            return 0.0
+        self.proven = self._memory.proven
+        return self._memory.until  # type: ignore[no-any-return]
+
+    def get(self, path: Path) -> Deferred[Snapshot]:
+        if self.until and "get" not in self._store.failing | self._store.stuck:
+            return self._memory.get(path)  # type: ignore[no-any-return]
+        return fail(StateUnavailable("nobody tells"))
+
+    def _changed(self, member: str | None) -> None:
+        self.changed(member if self.until else None)
 
 
 class World:

@@ -16,8 +16,9 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, StateUnavailable
-from dragonbelly.interfaces import IBackend, IObjectBody, IStateStore
-from dragonbelly.model import ObjectStat, Space, StoredKey, Target
+from dragonbelly.interfaces import IBackend, IObjectBody, IStateStore, ITracked, Snapshot
+from dragonbelly.model import ObjectStat, Path, Space, StoredKey, Target
+from dragonbelly.state.tracking import BELIEVED
 from dragonbelly.testing.simulation.clock import ProcessClock
 from dragonbelly.testing.simulation.storage import DOWN, FROZEN, Body, StorageServer
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 #: Seconds after which a call that got no answer has failed; a request that is stuck may still be carried out
 #: within so many more.
 TIMEOUT, LATE = 10.0, 30.0
+
+#: Seconds that news of a change take at most.
+LAG = 0.05
 
 #: What may happen to one call.
 CRASH_BEFORE, CRASH_AFTER, LOST_REQUEST, LOST_REPLY, SLOW = (
@@ -78,10 +82,20 @@ class StoreWire:
         self.cut = False
         #: Since when it has not been cut.
         self.healthy_since = 0.0
+        self._trackers: list[NewsWire] = []
 
     @property
     def run(self) -> str:
         return "" if self.cut else self._run
+
+    def track(self) -> NewsWire:
+        self._trackers.append(NewsWire(self._world, self, self._clock))
+        return self._trackers[-1]
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing comes from the store any more, known or not."""
+        return self.cut or self._world.store_down or self._world.store.run != self._run
 
     def break_off(self, seconds: float) -> None:
         """The connection is lost, and so are the replies that are under way."""
@@ -101,8 +115,11 @@ class StoreWire:
         self._run = self._world.store.run
         self._last = 0.0
         self.healthy_since = self._world.clock.rightNow
+        for tracker in self._trackers:
+            tracker.connect()
 
-    def ask(self, name: str, what: str, arguments: tuple[Any, ...]) -> Deferred[Any]:
+    def ask(self, name: str, what: str, arguments: tuple[Any, ...], of: Any = None) -> Deferred[Any]:
+        """``of`` is whose method it is, if not the store's."""
         world, process = self._world, self._process
         if self._clock.dead:
             return self._clock.never()
@@ -112,7 +129,7 @@ class StoreWire:
         if fate == CRASH_BEFORE:
             process.crash(self._clock)
             return self._clock.never()
-        call = getattr(world.store, name)
+        call = getattr(of or world.store, name)
         view = process.daemon.cluster.view if name == "commit" else {}
         refused = world.store_full and name in WRITES
         if not fate and not self._waiting and not refused and world.at_once():
@@ -152,6 +169,54 @@ class StoreWire:
             reply.come(result)
 
 
+@implementer(ITracked)
+class NewsWire:
+    """
+    What one daemon hears of changes: late, and nothing while it is cut off.  It believes what it has for
+    ``BELIEVED`` seconds after it was last sure, on its own clock.
+    """
+
+    def __init__(self, world: World, wire: StoreWire, clock: ProcessClock) -> None:
+        self.changed: Callable[[str | None], None] = lambda member: None
+        self._world = world
+        self._wire = wire
+        self._clock = clock
+        self._proven = clock.seconds()
+        self._tracked: Any = None
+        self.connect()
+
+    def connect(self) -> None:
+        # Another one: what is told to the one before does not come any more.
+        tracked = self._tracked = self._world.store.track()
+        tracked.changed = lambda member: self._tell(tracked, member)
+        self.changed(None)
+
+    @property
+    def proven(self) -> float:
+        if not self._wire.lost:
+            self._proven = self._clock.seconds()
+        return self._proven
+
+    @property
+    def until(self) -> float:
+        return 0.0 if self._wire.cut else self.proven + BELIEVED
+
+    def get(self, path: Path) -> Deferred[Snapshot]:
+        tracked = self._tracked
+
+        # It is remembered as read when the store is asked, which is earlier than the answer comes.
+        asked: Deferred[Any] = self._wire.ask("get", "store get", (path,), tracked)
+        return asked
+
+    def _tell(self, tracked: Any, member: str | None) -> None:
+        def come() -> None:
+            if tracked is self._tracked and not self._wire.lost:
+                self.changed(member)
+
+        if not self._wire.lost:
+            self._world.clock.callLater(self._world.delay(LAG), self._clock.deliver, come)
+
+
 def _asker(name: str) -> Any:
     what = f"store {name}"
 
@@ -178,6 +243,7 @@ class ServerWire:
         self._clock = process.clock
         self._server = server
         self.name = server.name
+        self.link_expires: float | None = None
         #: Whether the network between the two is broken.
         self.cut = False
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dragonbelly.keys import parse_key
 from dragonbelly.model import Path, ReplicaState
 from dragonbelly.testing.simulation.judge import Floor, Judge
+from dragonbelly.testing.simulation.network import LAG
 
 if TYPE_CHECKING:
     from dragonbelly.testing.simulation.process import Process
@@ -81,15 +82,15 @@ class Readers(Judge):
     ) -> None:
         what = f"GET {path.name} leads to {id} on {server}"
         order, revived = self.uploads[id].order, self.uploads[id].revived
-        known = [f for f in floors if f[0] <= begun - lag and (f[2] is not None or f[0] > revived)]
+        # News of a change takes a while, too.
+        since = begun - max(lag, LAG)
+        known = [f for f in floors if f[0] <= since and (f[2] is not None or f[0] > revived)]
         if known:
             _, floor, live = known[-1]
             self.check(
                 order > floor or (order == floor and live == id), 7, f"{what}, and newer is acknowledged"
             )
-        self.check(
-            self._was_good(path, id, server, generation, begun - lag), 6, f"{what}, which is no good copy"
-        )
+        self.check(self._was_good(path, id, server, generation, since), 6, f"{what}, which is no good copy")
         if not lag:
             self.live_acknowledged(path, id, begun)
             if self._is_good(path, id, server):  # one that is leaving is read from only for want of another
@@ -130,6 +131,6 @@ class Readers(Judge):
     def _lag(self, process: Process, begun: float) -> float:
         """By how much a daemon's answers may be old: only while its link to the store is cut."""
         store = process.store
-        if store.cut or store.healthy_since > begun - self.world.slack:
+        if store.lost or store.healthy_since > begun - self.world.slack:
             return self.world.stale + self.world.slack
         return 0.0

@@ -56,6 +56,8 @@ class DirectoryFactory:
 
 @implementer(IBackend)
 class DirectoryBackend:
+    link_expires = None  # whoever may read needs no signature
+
     def __init__(self, name: str, options: DirectoryOptions, reactor: IReactorTime) -> None:
         self.name = name
         self._root = Path(options.path)

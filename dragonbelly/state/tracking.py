@@ -1,0 +1,189 @@
+"""
+Records that are read over a connection of which Redis remembers what it read, and says what of it changed:
+client-side caching (https://redis.io/docs/latest/develop/reference/client-side-caching/), in RESP2 with a
+second connection that hears the news.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from dragonbelly.errors import StateUnavailable
+from dragonbelly.interfaces import ITracked, Snapshot
+from dragonbelly.model import Path
+from dragonbelly.state import accounts
+from dragonbelly.state.connection import Connection
+from dragonbelly.state.keys import Keys
+from dragonbelly.state.protocol import RedisProtocol
+from dragonbelly.waiting import together
+
+#: Where a server tells what changed.
+NEWS = b"__redis__:invalidate"
+
+#: Seconds between two proofs that both connections live, and how long one is believed: the longest that an
+#: answer from memory can be behind, when a connection dies without a word.
+BEAT, BELIEVED = 1.0, 3.0
+
+
+class Reading(RedisProtocol):
+    """``fetch`` goes past txredisapi's queue and timers, which cost more than the rest of a GET."""
+
+    def __init__(self, clock: Any, reply_timeout: float) -> None:
+        super().__init__(clock, reply_timeout)
+        #: Who waits for the next replies, in order; None: txredisapi.
+        self._asked: deque[Deferred[Any] | None] = deque()
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Deferred[Any]:
+        asked: Deferred[Any] = super().execute_command(*arguments, **options)
+        self._asked.append(None)
+        return asked
+
+    def fetch(self, key: bytes) -> Deferred[Any]:
+        """
+        The value, or None.  It has no timeout of its own: the beat ends a connection that does not answer.
+        """
+        asked: Deferred[Any] = Deferred()
+        self._asked.append(asked)
+        self.transport.write(self._build_command("GET", key))
+        return asked
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        reader = self._reader
+        reader.feed(data)
+        while (reply := reader.gets()) is not False:
+            asked = self._asked.popleft() if self._asked else None
+            if asked is None:
+                self.replyReceived(reply)
+            elif isinstance(reply, Exception):
+                asked.errback(StateUnavailable(f"GET: {reply}"))
+            else:
+                asked.callback(reply)
+
+    def connectionLost(self, why: Failure) -> None:
+        super().connectionLost(why)
+        asked, self._asked = self._asked, deque()
+        for waiting in asked:
+            if waiting is not None:
+                waiting.errback(StateUnavailable(f"GET: {self.reason}"))
+
+
+class News(RedisProtocol):
+    """``heard`` is called with the keys that changed, or None: any may have."""
+
+    heard: Callable[[list[bytes] | None], None]
+
+    def replyReceived(self, reply: Any) -> None:
+        if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
+            self.heard(reply[2])
+        else:
+            super().replyReceived(reply)
+
+
+class Protocols(Factory):
+    """Makes protocols of a ``kind``."""
+
+    noisy = False
+
+    def __init__(self, kind: type[RedisProtocol], clock: Any, reply_timeout: float) -> None:
+        self._make = lambda: kind(clock, reply_timeout)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self._make()
+
+
+@implementer(ITracked)
+class TrackedRecords:
+    """
+    ``connect(factory, prepare)`` makes the connection that is kept up: with protocols of ``factory``, each of
+    which is given to ``prepare`` before it is used.  Nothing is connected before the first ``get``.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        keys: Keys,
+        reply_timeout: float,
+        connect: Callable[..., Connection],
+    ) -> None:
+        self.changed: Callable[[str | None], None] = lambda member: None
+        self.proven = self.until = 0.0
+        self._reactor = reactor
+        self._keys = keys
+        self._news = Protocols(News, reactor, reply_timeout)
+        self.connection = connect(Protocols(Reading, reactor, reply_timeout), self._prepare)
+        self._protocol: Reading | None = None
+
+    def get(self, path: Path) -> Deferred[Snapshot]:
+        protocol = self._protocol
+        if protocol is None:
+            self.connection.start()
+            return fail(StateUnavailable("nobody tells what changes"))
+        asked = protocol.fetch(self._keys.record(path).encode())
+        asked.addCallback(_snapshot, path)
+        return asked
+
+    async def _prepare(self, protocol: Reading) -> None:
+        """Have the server tell what changes of all that is read."""
+        news: News = await self.connection.open(self._news)
+        try:
+            if news.run != protocol.run:
+                raise ConnectionError("two connections led to two servers")
+            news.heard = self._heard
+            id = await news.execute_command("CLIENT", "ID")
+            await news.execute_command("SUBSCRIBE", NEWS)
+            await protocol.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", id)
+        except BaseException:
+            news.transport.abortConnection()
+            raise
+        # They live and die together: without the one, the server tells nothing; without the other, nobody
+        # hears.
+        news.lost.addCallback(lambda _: protocol.transport.abortConnection())
+        protocol.lost.addCallback(self._lost, protocol, news)
+        # What was told while nobody heard is not known.
+        self.changed(None)
+        self._protocol = protocol
+        beating = Deferred.fromCoroutine(self._beat(protocol, news))
+        beating.addErrback(self._not_beating, protocol)
+        protocol.lost.addCallback(lambda _: beating.cancel())
+
+    async def _beat(self, protocol: Reading, news: News) -> None:
+        while True:
+            began = self._reactor.seconds()
+            # What was told before a reply on the same connection was heard before it.
+            await together([protocol.execute_command("PING"), news.execute_command("PING")])
+            self.proven, self.until = began, began + BELIEVED
+            await deferLater(self._reactor, BEAT)
+
+    def _not_beating(self, failure: Failure, protocol: Reading) -> None:
+        if not failure.check(CancelledError, txredisapi.RedisError):
+            self._log.failure("Redis: hearing what changes", failure)
+        protocol.transport.abortConnection()
+
+    def _lost(self, _: None, protocol: Reading, news: News) -> None:
+        news.transport.abortConnection()
+        if self._protocol is protocol:
+            self._protocol, self.until = None, 0.0
+
+    def _heard(self, keys: list[bytes] | None) -> None:
+        if keys is None:
+            self.changed(None)
+            return
+        for key in keys:
+            if (path := self._keys.path_of(key)) is not None:
+                self.changed(path.member)
+
+
+def _snapshot(value: bytes | None, path: Path) -> Snapshot:
+    return accounts.snapshot(path, value or accounts.ABSENT)

@@ -1,0 +1,202 @@
+"""
+Redirects to the servers that hold a file, made in two steps: what is the same for every reader once, and then
+which server this reader is sent to.
+
+A ``Route`` is what all files with replicas on the same servers have in common, and a ``Redirect`` is one
+file's. Where nothing is signed, the URLs of a file differ only in what stands before its storage key: so a file
+needs its key alone, which is written between the ``parts`` of the way that was drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from math import inf
+from operator import itemgetter
+from urllib.parse import quote
+
+from dragonbelly.cluster.choose import choices, draw
+from dragonbelly.cluster.members import Cluster
+from dragonbelly.config.values import Config
+from dragonbelly.digests import repr_digest
+from dragonbelly.errors import BackendUnavailable
+from dragonbelly.interfaces import IClock
+from dragonbelly.keys import key_of
+from dragonbelly.metrics import Metrics, Tally
+from dragonbelly.model import ClusterView, Path, Replica, ReplicaState, Version
+from dragonbelly.signing import steady
+
+#: Routes that are shared; there are as many as ways to put replicas on servers.
+ROUTES = 10_000
+
+#: What a backend may give as a URL: it goes into a header as it is.
+_URL = re.compile(rb"https?://[!-~]+")
+
+#: Replicas that somebody may be sent to.
+_READABLE = (ReplicaState.GOOD, ReplicaState.LEAVING)
+
+
+class Way:
+    """One of the servers a reader may be sent to first, with the others that hold the same bytes behind it."""
+
+    __slots__ = ("last_resort", "lines", "parts", "pick", "tally")
+
+    def __init__(self, order: Sequence[int], bases: Sequence[bytes], tally: Tally, last_resort: bool) -> None:
+        self.tally = tally
+        self.last_resort = last_resort
+        starts = [b"Location: ", b"\r\nLink: <", *[b">; rel=duplicate, <"] * (len(order) - 2)][: len(order)]
+        end = b"\r\n" if len(order) == 1 else b">; rel=duplicate\r\n"  # RFC 6249
+        #: With a storage key between each two.
+        self.parts = (*(start + bases[n] for start, n in zip(starts, order, strict=True)), end)
+        #: The same for whole URLs, which ``pick`` puts in order.
+        self.lines = b"%b".join((*starts, end))
+        self.pick: Callable[[Sequence[bytes]], tuple[bytes, ...]] = (
+            itemgetter(*order) if len(order) > 1 else lambda urls: (urls[order[0]],)
+        )
+
+
+class Route:
+    """Where the readers of files with such ``replicas`` are sent; ``bases`` are their URLs up to the key."""
+
+    __slots__ = ("bases", "marks", "replicas", "view", "ways")
+
+    def __init__(self, replicas: tuple[Replica, ...], bases: tuple[bytes, ...]) -> None:
+        self.replicas = replicas
+        self.bases = bases
+        self.view: ClusterView | None = None
+        self.ways: tuple[Way, ...] = ()
+        self.marks: list[float] = []
+
+    def lay(self, view: ClusterView, tally: Callable[[str], Tally]) -> None:
+        """Find the ways anew, as the cluster is now."""
+        number = {id(replica): n for n, replica in enumerate(self.replicas)}
+        possible = choices(self.replicas, view)
+        self.ways = tuple(
+            Way(
+                [number[id(choice.best)], *(number[id(other)] for other in choice.others)],
+                self.bases,
+                tally(choice.best.backend),
+                choice.last_resort,
+            )
+            for choice in possible
+        )
+        self.marks = list(accumulate(view[choice.best.backend].weight for choice in possible))
+        self.view = view
+
+
+class Redirect:
+    """
+    One file's.  ``key`` goes behind the bases of the route; ``urls``, if not None, are whole instead, one for
+    each of its replicas.  ``rest`` are the lines that are the same for all readers.  ``until`` (unix s) it may
+    be used.
+    """
+
+    __slots__ = ("key", "member", "rest", "route", "until", "urls")
+
+    def __init__(
+        self,
+        member: str,
+        route: Route,
+        key: bytes,
+        urls: tuple[bytes, ...] | None,
+        rest: bytes,
+        until: float,
+    ) -> None:
+        self.member = member
+        self.route = route
+        self.key = key
+        self.urls = urls
+        self.rest = rest
+        self.until = until
+
+
+class Redirects:
+    """Makes them, and draws the way of each reader.  ``random`` gives numbers in [0, 1)."""
+
+    def __init__(
+        self, cluster: Cluster, config: Config, clock: IClock, random: Callable[[], float], metrics: Metrics
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._random = random
+        self._tally = metrics.redirected
+        self._links = {name: domain.link_expires for name, domain in config.domains.items() if domain.private}
+        cache = config.http.cache_control
+        self._cache_control = {
+            name: (_private(cache) if name in self._links else cache).encode() for name in config.domains
+        }
+        self._routes: dict[object, Route] = {}
+
+    def make(self, path: Path, version: Version) -> Redirect:
+        """The one of a live version.  It is good until its links would be good for less than promised."""
+        now = self._clock.seconds()
+        until = inf
+        places: list[Replica] = []
+        urls: list[bytes] = []
+        keys: set[str] = set()
+        for replica in version.replicas:
+            if replica.state in _READABLE:
+                try:
+                    url, left = self._url(path, version, replica, now)
+                except BackendUnavailable:
+                    continue  # it left the configuration
+                until = min(until, left)
+                places.append(replica)
+                urls.append(url)
+                keys.add(key_of(path, version, replica))
+        rest = b'ETag: "%b"\r\nCache-Control: %b\r\n' % (version.id.encode(), self._cache_control[path.domain])
+        if version.sha256 is not None:
+            rest += b"Repr-Digest: %b\r\n" % repr_digest(version.sha256).encode()
+        key = quote(keys.pop(), safe="/").encode() if len(keys) == 1 else b""
+        if key and all(url.endswith(key) for url in urls):
+            route = self._route(places, tuple(url[: -len(key)] for url in urls))
+            return Redirect(path.member, route, key, None, rest, until)
+        return Redirect(path.member, self._route(places, (b"",) * len(places)), b"", tuple(urls), rest, until)
+
+    def url(self, path: Path, version: Version, replica: Replica) -> str:
+        """Where a client reads one replica.  :raises BackendUnavailable: its backend is not configured."""
+        url, _ = self._url(path, version, replica, self._clock.seconds())
+        return url.decode()
+
+    def draw(self, redirect: Redirect) -> Way | None:
+        """The way of one reader; None: there is none."""
+        route = redirect.route
+        if route.view is not self._cluster.view:
+            route.lay(self._cluster.view, self._tally)
+        ways = route.ways
+        if len(ways) > 1:
+            return ways[draw(route.marks, self._random)]
+        return ways[0] if ways else None
+
+    @staticmethod
+    def lines(redirect: Redirect, way: Way) -> bytes:
+        """The headers of the answer."""
+        if redirect.urls is None:
+            return redirect.key.join(way.parts) + redirect.rest
+        return way.lines % way.pick(redirect.urls) + redirect.rest
+
+    def _url(self, path: Path, version: Version, replica: Replica, now: float) -> tuple[bytes, float]:
+        """With the time (unix s) until which it is what a new reader gets."""
+        backend = self._cluster.backend(replica.backend)
+        lasts = self._links.get(path.domain, backend.link_expires)
+        expires = steady(now, lasts) if lasts is not None else None
+        url = backend.download_url(key_of(path, version, replica), expires).encode()
+        if not _URL.fullmatch(url):
+            raise ValueError(f"backend {replica.backend} gave what is no URL: {url!r}")
+        return url, inf if lasts is None or expires is None else expires - lasts
+
+    def _route(self, places: Sequence[Replica], bases: tuple[bytes, ...]) -> Route:
+        key = (tuple((replica.backend, replica.state) for replica in places), bases)
+        route = self._routes.get(key)
+        if route is None:
+            if len(self._routes) >= ROUTES:
+                self._routes.clear()  # those in use stay in use
+            route = self._routes[key] = Route(tuple(places), bases)
+        return route
+
+
+def _private(cache_control: str) -> str:
+    """For answers that are one reader's (RFC 9111 section 5.2.2.7)."""
+    others = [part for part in cache_control.split(",") if part.strip().lower() not in ("public", "private")]
+    return ",".join(["private", *others]) if others != ["no-store"] else "no-store"
