@@ -114,7 +114,7 @@ class Embedded(Service):
             config = loads(self._settings(self._redis.url, token), "the embedded configuration")
             self._daemon = make_daemon(self._reactor, config)
             self._daemon.on_open = self._greet
-            sites = (self._daemon.public_site, self._daemon.admin_site)
+            sites: list[IProtocolFactory] = [self._daemon.public_site, self._daemon.admin_site]
             for pending, site in zip(self._sites, sites, strict=True):
                 pending.become(site)
             for child in (*self._nodes, self._redis):

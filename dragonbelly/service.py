@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
@@ -54,6 +54,7 @@ from dragonbelly.web.callers import Callers
 from dragonbelly.web.explain_api import ExplainApi
 from dragonbelly.web.files import Domains, Files
 from dragonbelly.web.guard import Guard
+from dragonbelly.web.lane import Lanes
 from dragonbelly.web.open_uploads import OpenUploads
 from dragonbelly.web.prepared import Prepared
 from dragonbelly.web.redirects import Redirects
@@ -244,7 +245,8 @@ class Daemon(MultiService):
         persons = Callers(config.tokens, trusted=all(map(is_local, config.http.admin)))
         self.public = Router(files, api, clients, metrics, origins=config.http.origins)
         self.admin = Router(files, api, persons, metrics, operators)
-        self.public_site = make_site(self.public, reactor, config.limits, metrics)
+        site = make_site(self.public, reactor, config.limits, metrics)
+        self.public_site = Lanes(site, self.public, domains, redirects, prepared, config, reactor, metrics)
         self.admin_site = make_site(self.admin, reactor, config.limits, metrics)
         self._opening: Deferred[None] | None = None
         #: Called when files can be served.
@@ -396,7 +398,7 @@ class Listening(MultiService):
         self._reactor = reactor
         self._options = options
         self.daemon = daemon
-        self._where = [(where, daemon.public_site) for where in public]
+        self._where: list[tuple[str, IProtocolFactory]] = [(where, daemon.public_site) for where in public]
         self._where += [(where, daemon.admin_site) for where in admin]
         self.ports: list[IListeningPort] = []
         daemon.setServiceParent(self)

@@ -22,6 +22,7 @@ from twisted.web import http
 
 from dragonbelly.config.limits import LimitsSection
 from dragonbelly.web.connections import Connections, Limited, Seat
+from dragonbelly.web.heads import LINE_COST
 from dragonbelly.web.request import Buffer, Intake, Refuse, Stream
 
 #: A refused body up to this size is read away, so that the connection lives on.
@@ -35,9 +36,6 @@ LINGER_IDLE = 3.0
 #: How long a connection that has to make room may take to close, in s: those who open many must not be able to
 #: keep more of them than there are seats.
 GIVE_WAY = 1.0
-
-#: Bytes that each line of a header counts more than it has.
-LINE_COST = 32
 
 HEADERS_TOO_LARGE = (  # RFC 6585 section 5
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -64,7 +62,8 @@ class Channel(http.HTTPChannel):
     _seat: Seat | None = None
     _entered = ""  # the address that it has the seat for
     _unheard = True
-    _asked = 0
+    #: Requests so far, those answered elsewhere included.
+    asked = 0
     _headerSize = 0
     _intake: Intake | None = None
     _pieces: list[bytes]
@@ -124,8 +123,7 @@ class Channel(http.HTTPChannel):
         self.forceAbortClient()
 
     def lineReceived(self, line: bytes) -> None:
-        # One rule for a long line, many lines and many bytes; each costs something, however short it is (32
-        # bytes, as in RFC 9113 section 6.5.2).
+        # One rule for a long line, many lines and many bytes; each costs something, however short it is.
         self._headerSize += len(line) + LINE_COST
         if self._headerSize > self.limits.header_size:
             self._refuseHeaders()
@@ -182,8 +180,8 @@ class Channel(http.HTTPChannel):
         request.method, request.uri, request.clientproto = self._command, self._path, self._version
         request.announced = self.length
         self.persistent = self.checkPersistence(request, self._version)
-        self._asked += 1
-        if self._asked == self.limits.requests_per_connection:
+        self.asked += 1
+        if self.asked == self.limits.requests_per_connection:
             self.persistent = False
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         expect = request.requestHeaders.getRawHeaders(b"Expect")

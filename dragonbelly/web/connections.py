@@ -83,15 +83,24 @@ class Connections:
         self.idle(seat)
         return seat
 
-    def busy(self, seat: Seat) -> None:
+    def busy(self, seat: Seat | None) -> None:
         """A request of it is worked on."""
+        if seat is None:
+            return
         self._idle.pop(seat, None)
         if seat.share is not None:
             seat.share.idle.pop(seat, None)
 
-    def idle(self, seat: Seat) -> None:
+    def heard(self, seat: Seat | None) -> None:
+        """A request of it was answered, and it was idle before."""
+        if seat is not None and seat in self._idle:
+            self._idle.move_to_end(seat)
+            if seat.share is not None:
+                seat.share.idle.move_to_end(seat)
+
+    def idle(self, seat: Seat | None) -> None:
         """It is answered."""
-        if seat in self._taken:
+        if seat is not None and seat in self._taken:
             self._idle[seat] = None
             if seat.share is not None:
                 seat.share.idle[seat] = None

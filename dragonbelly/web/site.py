@@ -26,7 +26,7 @@ from dragonbelly.web.announced import ATTRIBUTE_PREFIX, TERMS
 from dragonbelly.web.api import PREFIX, FilesApi
 from dragonbelly.web.callers import Callers
 from dragonbelly.web.files import Files
-from dragonbelly.web.listener import make_factory
+from dragonbelly.web.listener import HttpListener, make_factory
 from dragonbelly.web.message import Answer, Question, problem
 from dragonbelly.web.paths import split_target
 from dragonbelly.web.request import Buffer, Intake, Refuse, Request
@@ -48,7 +48,7 @@ SHARING = Sharing(
     exposed=("ETag", "Location", "Dragonbelly-Upload", "Repr-Digest", "Link", "Retry-After"),
 )
 
-_SERVER = f"dragonbelly/{__version__}".encode()
+SERVER = f"dragonbelly/{__version__}".encode()
 
 
 class Router:
@@ -149,12 +149,17 @@ _METHODS = {name: name.lower() for name in ("GET", "HEAD", "PUT", "POST", "PATCH
 _PHRASES = {422: b"Unprocessable Content", 429: b"Too Many Requests"}
 
 
+def phrase(status: int) -> bytes:
+    """The words of a status line."""
+    return _PHRASES.get(status) or http.RESPONSES.get(status, b"Unknown Status")
+
+
 class _Internal(ClientError):
     status = 500
     title = "Internal error"
 
 
-def make_site(router: Router, reactor: Any, limits: LimitsSection, metrics: Metrics) -> http.HTTPFactory:
+def make_site(router: Router, reactor: Any, limits: LimitsSection, metrics: Metrics) -> HttpListener:
     """The factory of connections to be put on listeners; they are counted together."""
     return make_factory(_Requests(router, reactor, limits.json_size), reactor, limits, metrics.limit)
 
@@ -219,9 +224,9 @@ class SiteRequest(Request):
     def _send(self, answer: Answer) -> None:
         if self._disconnected:
             return
-        self.setResponseCode(answer.status, _PHRASES.get(answer.status))
+        self.setResponseCode(answer.status, phrase(answer.status))
         headers = self.responseHeaders
-        headers.setRawHeaders(b"Server", [_SERVER])
+        headers.setRawHeaders(b"Server", [SERVER])
         headers.setRawHeaders(b"Date", [http.datetimeToString(self.clock.seconds())])
         for name, value in (*answer.headers, *self.router.cors.headers(self.header("origin"))):
             headers.addRawHeader(name.encode(), value.encode())

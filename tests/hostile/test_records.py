@@ -125,6 +125,7 @@ def test_a_record_that_is_none(site: Site, kind: str) -> None:
     damage(site, path, value)
     before = of_path(site, name)
 
+    site.eventually("the daemon has heard of it", lambda: ask("HEAD", site.url(path)).status != 302)
     for reply in requests(site, path):
         assert reply.status == 500, reply
         problem = json.loads(reply.body)

@@ -76,7 +76,7 @@ class TestDeparture:
         for _ in range(20):
             connection.feed(b"x" * 100_000)
         assert connection.wire.producerState == "producing"
-        assert connection.channel._dataBuffer == []
+        assert connection.channel.channel._dataBuffer == []
         connection.leave()
 
 

@@ -42,7 +42,7 @@ def serving(endpoint: str = "tcp:0:interface=127.0.0.1", settings: str = "") -> 
     async def start() -> int:
         world = World(settings)
         worlds.append(world)
-        world.public.reactor = reactor.start()
+        world.public.reactor = world.public.site.reactor = reactor.start()
         ports.append(listen(reactor.start(), endpoint, world.public))
         number: int = ports[0].getHost().port
         return number

@@ -1,0 +1,471 @@
+"""
+The fast lane: a connection begins here, and stays as long as its requests are plain.
+
+A reader of a file is nearly always answered from what is prepared: his request line leads to a redirect, and
+his headers are those of the request before, byte for byte, which were read then.  No parser runs, and nobody is
+asked.  (llhttp would call back for each header of each request; to look up both as they came costs less than
+its first call.)
+
+Other plain requests are made questions and answered by the router, without ``twisted.web``'s objects.  All that
+is not plain (chunked bodies, ``Expect``, HTTP/1.0, absolute targets, half a head, …) is handed over to
+``twisted.web`` with the bytes read so far, and for the rest of the connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocolNegotiationFactory,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http
+from zope.interface import implementer
+
+from dragonbelly.config.limits import LimitsSection
+from dragonbelly.config.values import Config
+from dragonbelly.errors import BadPath, ClientError
+from dragonbelly.interfaces import Snapshot
+from dragonbelly.metrics import Metrics
+from dragonbelly.model import Path
+from dragonbelly.web.api import PREFIX
+from dragonbelly.web.channel import GIVE_WAY, SMALL_BODY
+from dragonbelly.web.connections import Connections, Seat
+from dragonbelly.web.files import Domains
+from dragonbelly.web.heads import END, LINE_COST, Fields, read_fields, read_line
+from dragonbelly.web.listener import HttpListener
+from dragonbelly.web.message import Answer, Question
+from dragonbelly.web.paths import RESERVED, parse_name, split_target
+from dragonbelly.web.prepared import Prepared, Spellings
+from dragonbelly.web.redirects import Redirect, Redirects
+from dragonbelly.web.site import SERVER, Router, phrase
+
+#: Bytes that may wait while a request is being answered; then no more are read.
+WAITING = 64 * 1024
+
+_API = PREFIX.encode()
+_RESERVED = RESERVED.encode()
+_READS = ("GET", "HEAD")
+_WRITES = ("PUT", "POST", "PATCH")
+_FOUND = b"HTTP/1.1 302 Found\r\n"
+_VALUE = re.compile("[^\x00-\x08\x0a-\x1f\x7f]*")
+
+
+class Manner:
+    """How requests with the same headers are answered: read from the first one, used for those that follow."""
+
+    __slots__ = ("block", "domain", "end", "fields", "spellings")
+
+    def __init__(self, block: bytes, fields: Fields) -> None:
+        self.block = block
+        self.fields = fields
+        #: The domain whose redirects they may be told, and how they lead to them; None: somebody has to decide.
+        self.domain: str | None = None
+        self.spellings = Spellings()
+        #: What ends the head of a redirect.
+        self.end = b""
+
+
+class Stamp:
+    """The lines that every answer begins with; they change with the second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._lines = b""
+
+    def __call__(self, now: float) -> bytes:
+        if int(now) != self._second:
+            self._second = int(now)
+            date = http.datetimeToString(self._second)
+            self._lines = b"Server: %b\r\nDate: %b\r\n" % (SERVER, date)
+        return self._lines
+
+
+@implementer(IProtocolNegotiationFactory)
+class Lanes(ServerFactory):
+    """
+    Makes the connections of the public listeners.  ``site`` takes over what is not for here; both are counted
+    together.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        site: HttpListener,
+        router: Router,
+        domains: Domains,
+        redirects: Redirects,
+        prepared: Prepared,
+        config: Config,
+        reactor: Any,
+        metrics: Metrics,
+    ) -> None:
+        self.site = site
+        self.router = router
+        self.redirects = redirects
+        self.prepared = prepared
+        self.limits: LimitsSection = config.limits
+        self.json_size = int(config.limits.json_size)
+        #: So many requests of a connection are answered before the one that has to be its last.
+        self.last = config.limits.requests_per_connection - 1
+        self.connections: Connections = site.connections
+        #: Whose time is that of redirects, and where connections have their timers.
+        self.clock = self.reactor = reactor
+        self.stamp = Stamp()
+        self.limited = metrics.limit
+        self.gets = metrics.answered("file_get", 302)
+        self.heads = metrics.answered("file_head", 302)
+        self._domains = domains
+        self._open = {name for name, domain in config.domains.items() if not domain.private}
+
+    def doStart(self) -> None:
+        self.site.doStart()
+
+    def doStop(self) -> None:
+        self.site.doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> Lane:
+        return Lane(self, addr)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return self.site.acceptableProtocols()
+
+    def manner(self, block: bytes) -> Manner | None:
+        """How requests with these headers are answered; None: not here."""
+        fields = read_fields(block)
+        if fields is None:
+            return None
+        manner = Manner(block, fields)
+        if "authorization" in fields.headers or fields.length:
+            return manner
+        try:
+            domain = self._domains.of_host(fields.host)
+        except ClientError:
+            return manner
+        if domain in self._open:
+            manner.domain = domain
+            manner.spellings = self.prepared.spellings[domain]
+            cors = self.router.cors.headers(fields.headers.get("origin"))
+            manner.end = b"".join([*map(_line, cors), b"Content-Length: 0\r\n\r\n"])
+        return manner
+
+
+#: Of a connection that has not asked yet.
+_NOBODY = Manner(b"", Fields({}, b"", 0, 0))
+
+
+@implementer(IPushProducer)
+class Lane(Protocol):
+    """One connection."""
+
+    _log = Logger()
+    transport: Any
+
+    def __init__(self, lanes: Lanes, address: IAddress | None) -> None:
+        self._lanes = lanes
+        self._peer = address
+        self._manner = _NOBODY
+        self._waiting = b""  # read, and not answered yet
+        self._needed = 0  # more bytes than that have to wait before it goes on
+        self._answering: Deferred[Any] | None = None
+        self._going = False
+        self._clogged = False
+        self._asked = 0
+        self._seat: Seat | None = None
+        self._entered = ""
+        self._heard = 0.0
+        self._idle: IDelayedCall | None = None
+        self._deadline: IDelayedCall | None = None
+        self._send_some: Callable[[bytes], Any] | None = None
+        #: Who has the connection now, after it was handed over.
+        self.channel: Any = None
+
+    # --- the connection
+
+    def connectionMade(self) -> None:
+        lanes, transport = self._lanes, self.transport
+        self._entered = self._address()
+        self._seat = lanes.connections.enter(self, self._entered)
+        if self._seat is None:
+            transport.abortConnection()
+            return
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        if isinstance(transport, FileDescriptor):
+            # At once, and not at the reactor's next turn, which takes three more system calls.
+            self._send_some = transport.writeSomeData
+        transport.registerProducer(self, True)
+        self._heard = lanes.clock.seconds()
+        self._idle = lanes.reactor.callLater(lanes.limits.idle, self._look)
+
+    def _address(self) -> str:
+        return getattr(self.transport.getPeer(), "host", "")
+
+    def _look(self) -> None:
+        """Whether it has been idle for too long."""
+        reactor, idle = self._lanes.reactor, self._lanes.limits.idle
+        left = self._heard + idle - self._lanes.clock.seconds()
+        self._idle = None
+        if left > 0 or self._answering is not None:
+            self._idle = reactor.callLater(left if left > 0 else idle, self._look)
+        else:
+            self.give_way()
+
+    def give_way(self) -> None:
+        self._leave()
+        self._answering_ends()
+        self.dataReceived = _ignore  # type: ignore[method-assign]
+        # Who does not close his side, or does not read, is cut off soon.
+        self._deadline = self._lanes.reactor.callLater(GIVE_WAY, self.transport.abortConnection)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._leave()
+        self._answering_ends()
+
+    def _leave(self) -> None:
+        self._stop_clock()
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._seat is not None:
+            self._lanes.connections.leave(self._seat)
+
+    def _answering_ends(self) -> None:
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            answering.cancel()
+
+    def _stop_clock(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+    def _hand_over(self) -> None:
+        """Give the connection, and all that was read and not answered, to ``twisted.web``."""
+        self._leave()
+        data, self._waiting = self._waiting, b""
+        channel: Any = self._lanes.site.buildProtocol(self._peer)
+        self.channel = channel
+        self.transport.unregisterProducer()
+        self.dataReceived = channel.dataReceived  # type: ignore[method-assign]
+        self.connectionLost = channel.connectionLost  # type: ignore[method-assign]
+        channel.asked = self._asked
+        channel.makeConnection(self.transport)
+        channel.dataReceived(data)
+
+    # --- what comes
+
+    def dataReceived(self, data: bytes) -> None:
+        # Nearly all are one request for a file, of a client that has asked before.
+        if self._answering is None and not self._waiting:
+            line, _, block = data.partition(b"\r\n")
+            manner = self._manner
+            if block == manner.block:
+                redirect = manner.spellings.young.get(line)
+                if redirect is not None and self._redirect(line, redirect):
+                    return
+        self._waiting += data
+        if not self._asked and self._address() != self._entered:
+            # A proxy told who its client is before anything else (the ``haproxy:`` endpoint).
+            self._hand_over()
+        elif self._answering is None:
+            self._go()
+        elif len(self._waiting) > WAITING:
+            self.transport.pauseProducing()
+
+    def _go(self) -> None:
+        """Answer what waits, one after the other."""
+        if self._going:
+            return
+        self._going = True
+        try:
+            while self._answering is None and not self._clogged and len(self._waiting) > self._needed:
+                self._take()
+        finally:
+            self._going = False
+
+    def _take(self) -> None:
+        """Begin to answer the first request that waits."""
+        waiting = self._waiting
+        end = waiting.find(END) + len(END)
+        line, _, block = waiting[:end].partition(b"\r\n") if end >= len(END) else (b"", b"", b"")
+        asked = read_line(line)
+        manner: Manner | None = self._manner
+        if manner is not None and block != manner.block:
+            manner = self._lanes.manner(block) if asked is not None else None
+        if asked is None or manner is None or not self._fits(*asked, line, manner.fields):
+            self._hand_over()
+            return
+        size = end + manner.fields.length
+        if len(waiting) < size:
+            if self._deadline is None:
+                self._deadline = self._lanes.reactor.callLater(self._lanes.limits.body_time, self._too_slow)
+            self._needed = size - 1
+            return
+        self._stop_clock()
+        self._needed = 0
+        self._manner, self._waiting = manner, waiting[size:]
+        if not (manner.domain is not None and asked[0] in _READS and self._find(line, *asked)):
+            self._ask(*asked, waiting[end:size])
+
+    def _fits(self, method: str, target: bytes, line: bytes, fields: Fields) -> bool:
+        """Whether it is answered here, with all limits kept."""
+        limits = self._lanes.limits
+        if self._asked + 1 == limits.requests_per_connection:
+            return False  # the last one is told so
+        if len(line) + LINE_COST + fields.size > limits.header_size:
+            return False
+        most = self._lanes.json_size if target.startswith(_API) else SMALL_BODY
+        return fields.length == 0 or (method in _WRITES and fields.length <= most)
+
+    def _too_slow(self) -> None:
+        self._lanes.limited("body_time")
+        self.transport.abortConnection()
+
+    # --- redirects
+
+    def _redirect(self, line: bytes, redirect: Redirect) -> bool:
+        """Send it, if it is true now; whether it was."""
+        lanes = self._lanes
+        now = lanes.clock.seconds()
+        if now >= redirect.until or now >= lanes.prepared.tracked.until or self._asked == lanes.last:
+            return False
+        way = lanes.redirects.draw(redirect)
+        if way is None or way.last_resort:
+            return False
+        way.tally.n += 1
+        (lanes.gets if line.startswith(b"G") else lanes.heads).n += 1
+        self._asked += 1
+        self._heard = now
+        lanes.connections.heard(self._seat)
+        self._send(b"".join((_FOUND, lanes.stamp(now), lanes.redirects.lines(redirect, way), self._manner.end)))
+        return True
+
+    def _find(self, line: bytes, method: str, target: bytes) -> bool:
+        """Look for the redirect of a file that is not led to yet; whether somebody sees to the request."""
+        lanes, domain = self._lanes, self._manner.domain
+        assert domain is not None
+        redirect = lanes.prepared.spelled(domain, line)
+        if redirect is None:
+            if target.startswith(_RESERVED) or b"?" in target or b"#" in target or not lanes.router.open:
+                return False
+            try:
+                path = Path(domain, parse_name(target))
+            except BadPath:
+                return False
+            redirect = lanes.prepared.find(path)
+            if redirect is None:
+                lanes.connections.busy(self._seat)
+                asked = self._answering = lanes.prepared.read(path)
+                asked.addBoth(self._came, line, method, target, path)
+                asked.addErrback(self._give_up)
+                return True
+            lanes.prepared.spell(domain, line, redirect)
+        return self._redirect(line, redirect)
+
+    def _came(self, result: Snapshot | Failure, line: bytes, method: str, target: bytes, path: Path) -> None:
+        if isinstance(result, Failure) and result.check(CancelledError):
+            return
+        lanes = self._lanes
+        self._answering = None
+        redirect = lanes.prepared.find(path)
+        if redirect is not None:
+            lanes.prepared.spell(path.domain, line, redirect)
+        if redirect is not None and self._redirect(line, redirect):
+            self._answered()
+        else:
+            self._ask(method, target, b"")
+
+    # --- all other answers
+
+    def _ask(self, method: str, target: bytes, body: bytes) -> None:
+        self._asked += 1
+        self._lanes.connections.busy(self._seat)
+        answering = self._answering = Deferred.fromCoroutine(self._answer(method, target, body))
+        answering.addCallback(self._say, method)
+        answering.addErrback(self._give_up)
+
+    async def _answer(self, method: str, target: bytes, body: bytes) -> Answer:
+        fields = self._manner.fields
+        try:
+            question = Question(
+                method,
+                split_target(target),
+                fields.host,
+                fields.headers,
+                fields.length,
+                body if target.startswith(_API) else b"",
+                self._entered,
+            )
+        except ClientError as error:
+            return self._lanes.router.refuse(method, error)
+        return await self._lanes.router.answer(question)
+
+    def _say(self, answer: Answer, method: str) -> None:
+        lanes = self._lanes
+        self._answering = None
+        self._heard = now = lanes.clock.seconds()
+        cors = lanes.router.cors.headers(self._manner.fields.headers.get("origin"))
+        head = [b"HTTP/1.1 %d %b\r\n" % (answer.status, phrase(answer.status)), lanes.stamp(now)]
+        head += map(_line, (*answer.headers, *cors))
+        if answer.status != 204:
+            head.append(b"Content-Length: %d\r\n" % len(answer.body))
+        self._send(b"".join((*head, b"\r\n", answer.body if method != "HEAD" else b"")))
+        self._answered()
+
+    def _answered(self) -> None:
+        self._lanes.connections.idle(self._seat)
+        if not self._clogged:
+            self.transport.resumeProducing()
+        self._go()
+
+    def _give_up(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("sending an answer", failure)
+            self.transport.abortConnection()
+
+    def _send(self, data: bytes) -> None:
+        if self._send_some is not None:
+            sent = self._send_some(data)
+            if sent == len(data):
+                return
+            # From now on in turn, as what is left has to wait.  An error is found again, and dealt with.
+            self._send_some = None
+            data = data[sent if isinstance(sent, int) else 0 :]
+        self.transport.write(data)
+
+    def pauseProducing(self) -> None:
+        self._clogged = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._clogged = False
+        self.transport.resumeProducing()
+        self._go()
+
+    def stopProducing(self) -> None:
+        """The connection is lost, which is told otherwise."""
+
+
+def _ignore(data: bytes) -> None:
+    """What comes after the end."""
+
+
+def _line(header: tuple[str, str]) -> bytes:
+    name, value = header
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"{value!r} is no value of the header {name}")
+    return f"{name}: {value}\r\n".encode()
