@@ -46,7 +46,7 @@ from dragonbelly.web.heads import END, LINE_COST, Fields, read_fields, read_line
 from dragonbelly.web.listener import HttpListener
 from dragonbelly.web.message import Answer, Question
 from dragonbelly.web.paths import RESERVED, parse_name, split_target
-from dragonbelly.web.prepared import Prepared, Spellings
+from dragonbelly.web.prepared import Prepared
 from dragonbelly.web.redirects import Redirect, Redirects
 from dragonbelly.web.site import SERVER, Router, phrase
 
@@ -64,14 +64,15 @@ _VALUE = re.compile("[^\x00-\x08\x0a-\x1f\x7f]*")
 class Manner:
     """How requests with the same headers are answered: read from the first one, used for those that follow."""
 
-    __slots__ = ("block", "domain", "end", "fields", "spellings")
+    __slots__ = ("block", "domain", "end", "fields", "lines")
 
     def __init__(self, block: bytes, fields: Fields) -> None:
         self.block = block
         self.fields = fields
-        #: The domain whose redirects they may be told, and how they lead to them; None: somebody has to decide.
+        #: The domain whose redirects they may be told, and the request lines that lead to them; None: somebody
+        #: has to decide.
         self.domain: str | None = None
-        self.spellings = Spellings()
+        self.lines: dict[bytes, Redirect] = {}
         #: What ends the head of a redirect.
         self.end = b""
 
@@ -155,7 +156,7 @@ class Lanes(ServerFactory):
             return manner
         if domain in self._open:
             manner.domain = domain
-            manner.spellings = self.prepared.spellings[domain]
+            manner.lines = self.prepared.lines[domain]
             cors = self.router.cors.headers(fields.headers.get("origin"))
             manner.end = b"".join([*map(_line, cors), b"Content-Length: 0\r\n\r\n"])
         return manner
@@ -274,7 +275,7 @@ class Lane(Protocol):
             line, _, block = data.partition(b"\r\n")
             manner = self._manner
             if block == manner.block:
-                redirect = manner.spellings.young.get(line)
+                redirect = manner.lines.get(line)
                 if redirect is not None and self._redirect(line, redirect):
                     return
         self._waiting += data
@@ -346,6 +347,7 @@ class Lane(Protocol):
         way = lanes.redirects.draw(redirect)
         if way is None or way.last_resort:
             return False
+        redirect.used = True
         way.tally.n += 1
         (lanes.gets if line.startswith(b"G") else lanes.heads).n += 1
         self._asked += 1
@@ -358,23 +360,23 @@ class Lane(Protocol):
         """Look for the redirect of a file that is not led to yet; whether somebody sees to the request."""
         lanes, domain = self._lanes, self._manner.domain
         assert domain is not None
-        redirect = lanes.prepared.spelled(domain, line)
-        if redirect is None:
-            if target.startswith(_RESERVED) or b"?" in target or b"#" in target or not lanes.router.open:
-                return False
-            try:
-                path = Path(domain, parse_name(target))
-            except BadPath:
-                return False
-            redirect = lanes.prepared.find(path)
-            if redirect is None:
-                lanes.connections.busy(self._seat)
-                asked = self._answering = lanes.prepared.read(path)
-                asked.addBoth(self._came, line, method, target, path)
-                asked.addErrback(self._give_up)
-                return True
-            lanes.prepared.spell(domain, line, redirect)
-        return self._redirect(line, redirect)
+        if (redirect := self._manner.lines.get(line)) is not None and self._redirect(line, redirect):
+            return True
+        if target.startswith(_RESERVED) or b"?" in target or b"#" in target or not lanes.router.open:
+            return False
+        try:
+            path = Path(domain, parse_name(target))
+        except BadPath:
+            return False
+        redirect = lanes.prepared.find(path)
+        if redirect is not None:
+            lanes.prepared.spell(line, path, redirect)
+            return self._redirect(line, redirect)
+        lanes.connections.busy(self._seat)
+        asked = self._answering = lanes.prepared.read(path)
+        asked.addBoth(self._came, line, method, target, path)
+        asked.addErrback(self._give_up)
+        return True
 
     def _came(self, result: Snapshot | Failure, line: bytes, method: str, target: bytes, path: Path) -> None:
         if isinstance(result, Failure) and result.check(CancelledError):
@@ -383,7 +385,7 @@ class Lane(Protocol):
         self._answering = None
         redirect = lanes.prepared.find(path)
         if redirect is not None:
-            lanes.prepared.spell(path.domain, line, redirect)
+            lanes.prepared.spell(line, path, redirect)
         if redirect is not None and self._redirect(line, redirect):
             self._answered()
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
@@ -11,30 +13,20 @@ from dragonbelly.interfaces import IClock, ITracked, Snapshot
 from dragonbelly.model import Path, Record
 from dragonbelly.web.redirects import Redirect, Redirects
 
-#: Request lines that may lead to one redirect, on the average (GET and HEAD, and how a path can be escaped).
-SPELLINGS = 3
+#: Request lines that are remembered for one redirect: GET and HEAD, and how a path may be escaped.
+SPELLINGS = 4
 
-
-class Spellings:
-    """
-    The request lines of one domain that lead to a redirect.  Each was taken apart and checked once, and means
-    the same whenever it comes again.
-    """
-
-    __slots__ = ("old", "young")
-
-    def __init__(self) -> None:
-        self.young: dict[bytes, Redirect] = {}
-        self.old: dict[bytes, Redirect] = {}
+#: How many that were used lately are spared for one that has to go.
+SPARED = 16
 
 
 class Prepared:
     """
-    Up to ``[http] cache`` redirects, in two generations: one that is used moves to the younger, and when that
-    has half of them, the older one is forgotten.  None is used for longer than ``[http] cache_age``.
+    Up to ``[http] cache`` redirects; of those that were not used since they were last looked at the oldest goes
+    first (the CLOCK algorithm; Corbató 1968).  None is used for longer than ``[http] cache_age``.
 
-    ``until`` of a redirect is set to 0 when it is not true any more, so whoever holds one can see it.  A
-    redirect that a request line leads to is among ``_young`` or ``_old``, too, where it is found to be told.
+    ``until`` of a redirect is set to 0 when it is not true any more.  ``lines`` are the request lines that lead
+    to one, by domain: each was taken apart and checked once, and means the same whenever it comes again.
     """
 
     def __init__(self, tracked: ITracked, redirects: Redirects, config: Config, clock: IClock) -> None:
@@ -45,43 +37,32 @@ class Prepared:
         self._most = config.http.cache
         self._age = float(config.http.cache_age)
         self._stale = float(config.state.stale)
-        self._young: dict[str, Redirect] = {}
-        self._old: dict[str, Redirect] = {}
-        self._spelled = 0
+        self._kept: dict[str, Redirect] = {}
+        self._order: deque[Redirect] = deque()
         self._marks: dict[str, object] = {}
-        self.spellings = {name: Spellings() for name in config.domains}
+        self.lines: dict[str, dict[bytes, Redirect]] = {name: {} for name in config.domains}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._kept)
 
     def find(self, path: Path) -> Redirect | None:
         """The one of a file, if it is known to be true."""
         now = self._clock.seconds()
-        if now >= self.tracked.until:
+        redirect = self._kept.get(path.member) if now < self.tracked.until else None
+        if redirect is None or redirect.until <= now:
             return None
-        redirect = self._young.get(path.member) or self._old.get(path.member)
-        return redirect if redirect is not None and redirect.until > now else None
-
-    def spelled(self, domain: str, line: bytes) -> Redirect | None:
-        """The one that a request line of the older generation leads to."""
-        spellings = self.spellings[domain]
-        redirect = spellings.old.get(line)
-        if redirect is None or redirect.until <= self._clock.seconds():
-            return None
-        self.spell(domain, line, redirect)
+        redirect.used = True
         return redirect
 
-    def spell(self, domain: str, line: bytes, redirect: Redirect) -> None:
+    def spell(self, line: bytes, path: Path, redirect: Redirect) -> None:
         """From now on the request line leads to the redirect, which was found under its path."""
-        self._keep(redirect)
-        if self._spelled >= SPELLINGS * self._most // 2:
-            return
-        self._spelled += 1
-        self.spellings[domain].young[line] = redirect
+        if len(redirect.lines) < SPELLINGS and self._kept.get(path.member) is redirect:
+            redirect.lines += (line,)
+            self.lines[path.domain][line] = redirect
 
     def stale(self, path: Path) -> Redirect | None:
         """What was true not longer than ``[state] stale`` ago, when nothing newer is to be had."""
-        redirect = self._young.get(path.member) or self._old.get(path.member)
+        redirect = self._kept.get(path.member)
         now = self._clock.seconds()
         known = redirect is not None and redirect.until > now
         return redirect if known and now - self.tracked.proven < self._stale else None
@@ -108,20 +89,20 @@ class Prepared:
     def forget(self, member: str) -> None:
         """It is, or may be, another now."""
         self._marks.pop(member, None)
-        for generation in (self._young, self._old):
-            if (redirect := generation.pop(member, None)) is not None:
-                redirect.until = 0
+        if (redirect := self._kept.get(member)) is not None:
+            self._drop(redirect)
 
     def _changed(self, member: str | None) -> None:
         if member is not None:
             self.forget(member)
             return
         self._marks.clear()
-        for generation in (self._young, self._old):
-            for redirect in generation.values():
-                redirect.until = 0
-        self._turn()
-        self._turn()
+        for redirect in self._kept.values():
+            redirect.until = 0
+        self._kept.clear()
+        self._order.clear()
+        for lines in self.lines.values():
+            lines.clear()
 
     def _came(self, snapshot: Snapshot, path: Path, mark: object, asked: float) -> Snapshot:
         if self._marks.get(path.member) is not mark:
@@ -141,22 +122,28 @@ class Prepared:
         return failure
 
     def _keep(self, redirect: Redirect) -> None:
-        member = redirect.member
-        before = self._young.get(member)
-        if before is redirect:
-            return
-        before = before or self._old.pop(member, None)
-        if before is not None and before is not redirect:
-            before.until = 0
-        # Before, and not after: what is put among the young has to be there when a request line is.
-        if len(self._young) >= (self._most + 1) // 2:
-            self._turn()
-        self._young[member] = redirect
+        if (before := self._kept.get(redirect.member)) is not None:
+            self._drop(before)
+        self._kept[redirect.member] = redirect
+        self._order.append(redirect)
+        spared = 0
+        while len(self._order) > self._most:
+            oldest = self._order.popleft()
+            if oldest.used and oldest.until and spared < SPARED:
+                oldest.used = False
+                self._order.append(oldest)
+                spared += 1
+            elif oldest.until:
+                self._drop(oldest)
 
-    def _turn(self) -> None:
-        self._old, self._young, self._spelled = self._young, {}, 0
-        for spellings in self.spellings.values():
-            spellings.old, spellings.young = spellings.young, {}
+    def _drop(self, redirect: Redirect) -> None:
+        """It stays in the order until its turn comes."""
+        redirect.until = 0
+        del self._kept[redirect.member]
+        domain, _, _ = redirect.member.partition("/")
+        lines = self.lines[domain]
+        for line in redirect.lines:
+            del lines[line]
 
 
 def _is_plain(record: Record) -> bool:

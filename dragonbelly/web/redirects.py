@@ -92,7 +92,7 @@ class Redirect:
     be used.
     """
 
-    __slots__ = ("key", "member", "rest", "route", "until", "urls")
+    __slots__ = ("key", "lines", "member", "rest", "route", "until", "urls", "used")
 
     def __init__(
         self,
@@ -109,6 +109,8 @@ class Redirect:
         self.urls = urls
         self.rest = rest
         self.until = until
+        self.lines: tuple[bytes, ...] = ()
+        self.used = False
 
 
 class Redirects:
