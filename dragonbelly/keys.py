@@ -9,6 +9,8 @@ extension and the file name stay, and path and version can be read back from it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from urllib.parse import quote
 
 from dragonbelly.ids import PATTERN
 from dragonbelly.model import Path, Replica, Version
@@ -42,6 +44,12 @@ def storage_key(path: Path, version: str, generation: int = 0) -> str:
     directory, slash, last = path.name.rpartition("/")
     mark = f"@{version}.{generation}" if generation else f"@{version}"
     return f"{path.domain}/{directory}{slash}{mark}/{last}"
+
+
+@lru_cache(maxsize=64)  # of one file it is asked for each of its replicas
+def quoted(key: str) -> str:
+    """The key as the path of a URL, without a leading slash; ``@`` may stand there (RFC 3986, pchar)."""
+    return quote(key, safe="/@")
 
 
 def key_of(path: Path, version: Version, replica: Replica) -> str:

@@ -18,13 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly.backends.http import Answer, HttpBackend, quoted
+from dragonbelly.backends.http import Answer, HttpBackend
 from dragonbelly.backends.listing import PROPFIND, Entry, of_autoindex, of_propfind
 from dragonbelly.backends.secure_link import signed
 from dragonbelly.bodies import BytesBody
 from dragonbelly.errors import BackendRefused, BackendUnavailable, ConfigError, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
-from dragonbelly.keys import is_key, looks_like_mark
+from dragonbelly.keys import is_key, looks_like_mark, quoted
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 from dragonbelly.secret import Secret
 from dragonbelly.signing import steady

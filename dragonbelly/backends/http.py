@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
@@ -42,6 +42,7 @@ from dragonbelly.errors import (
     ConfigError,
     NoSuchObject,
 )
+from dragonbelly.keys import quoted
 
 __all__ = ["Answer", "Base", "HttpServer", "base_of", "quoted"]
 
@@ -50,11 +51,6 @@ FLUSH_RATE = 4 * 1024 * 1024
 
 #: Statuses that say nothing about the request: request timeout, too early, too many requests.
 _PASSING = (408, 425, 429)
-
-
-def quoted(key: str) -> str:
-    """The key as the path of a URL, without a leading slash."""
-    return quote(key, safe="/")
 
 
 class Base(NamedTuple):

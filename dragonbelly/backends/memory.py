@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer
@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from dragonbelly.errors import BackendFull, BackendRefused, BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IObjectBody
+from dragonbelly.keys import quoted
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 
 PIECE = 64 * 1024
@@ -44,7 +45,7 @@ class MemoryBackend:
         self._base = f"http://{name}.test/"
 
     def download_url(self, key: str, expires: int | None = None) -> str:
-        return self._base + quote(_checked(key))
+        return self._base + quoted(_checked(key))
 
     def upload_target(
         self, key: str, *, size: int | None = None, content_type: str | None = None, expires: int | None = None

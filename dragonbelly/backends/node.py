@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly.backends.http import Answer, HttpBackend, quoted
+from dragonbelly.backends.http import Answer, HttpBackend
 from dragonbelly.digests import of_repr_digest
 from dragonbelly.errors import BackendUnavailable, NoSuchObject
 from dragonbelly.interfaces import IBackend, IBackendFactory, IObjectBody
-from dragonbelly.keys import is_key
+from dragonbelly.keys import is_key, quoted
 from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 from dragonbelly.node.listing import Page
 from dragonbelly.node.media import acceptable

@@ -40,6 +40,10 @@ class Cluster:
     def names(self) -> list[str]:
         return sorted(self._backends)
 
+    def has(self, name: str) -> bool:
+        """Whether it is in the configuration."""
+        return name in self._backends
+
     def backend(self, name: str) -> IBackend:
         """:raises BackendUnavailable: it is not in the configuration (any more)."""
         try:

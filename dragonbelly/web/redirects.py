@@ -14,15 +14,13 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import inf
 from operator import itemgetter
-from urllib.parse import quote
 
 from dragonbelly.cluster.choose import choices, draw
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
 from dragonbelly.digests import repr_digest
-from dragonbelly.errors import BackendUnavailable
 from dragonbelly.interfaces import IClock
-from dragonbelly.keys import key_of
+from dragonbelly.keys import key_of, quoted
 from dragonbelly.metrics import Metrics, Tally
 from dragonbelly.model import ClusterView, Path, Replica, ReplicaState, Version
 from dragonbelly.signing import steady
@@ -138,27 +136,26 @@ class Redirects:
         urls: list[bytes] = []
         keys: set[str] = set()
         for replica in version.replicas:
-            if replica.state in _READABLE:
-                try:
-                    url, left = self._url(path, version, replica, now)
-                except BackendUnavailable:
-                    continue  # it left the configuration
+            if replica.state in _READABLE and self._cluster.has(replica.backend):
+                key = key_of(path, version, replica)
+                url, left = self._url(path, replica, key, now)
                 until = min(until, left)
                 places.append(replica)
                 urls.append(url)
-                keys.add(key_of(path, version, replica))
+                keys.add(key)
         rest = b'ETag: "%b"\r\nCache-Control: %b\r\n' % (version.id.encode(), self._cache_control[path.domain])
         if version.sha256 is not None:
             rest += b"Repr-Digest: %b\r\n" % repr_digest(version.sha256).encode()
-        key = quote(keys.pop(), safe="/").encode() if len(keys) == 1 else b""
-        if key and all(url.endswith(key) for url in urls):
-            route = self._route(places, tuple(url[: -len(key)] for url in urls))
-            return Redirect(path.member, route, key, None, rest, until)
+        last = quoted(keys.pop()).encode() if len(keys) == 1 else b""
+        if last:
+            bases = tuple([url[: -len(last)] for url in urls if url.endswith(last)])
+            if len(bases) == len(urls):
+                return Redirect(path.member, self._route(places, bases), last, None, rest, until)
         return Redirect(path.member, self._route(places, (b"",) * len(places)), b"", tuple(urls), rest, until)
 
     def url(self, path: Path, version: Version, replica: Replica) -> str:
         """Where a client reads one replica.  :raises BackendUnavailable: its backend is not configured."""
-        url, _ = self._url(path, version, replica, self._clock.seconds())
+        url, _ = self._url(path, replica, key_of(path, version, replica), self._clock.seconds())
         return url.decode()
 
     def draw(self, redirect: Redirect) -> Way | None:
@@ -178,12 +175,12 @@ class Redirects:
             return redirect.key.join(way.parts) + redirect.rest
         return way.lines % way.pick(redirect.urls) + redirect.rest
 
-    def _url(self, path: Path, version: Version, replica: Replica, now: float) -> tuple[bytes, float]:
+    def _url(self, path: Path, replica: Replica, key: str, now: float) -> tuple[bytes, float]:
         """With the time (unix s) until which it is what a new reader gets."""
         backend = self._cluster.backend(replica.backend)
         lasts = self._links.get(path.domain, backend.link_expires)
         expires = steady(now, lasts) if lasts is not None else None
-        url = backend.download_url(key_of(path, version, replica), expires).encode()
+        url = backend.download_url(key, expires).encode()
         if not _URL.fullmatch(url):
             raise ValueError(f"backend {replica.backend} gave what is no URL: {url!r}")
         return url, inf if lasts is None or expires is None else expires - lasts
