@@ -182,6 +182,7 @@ class Lane(Protocol):
         self._answering: Deferred[Any] | None = None
         self._going = False
         self._clogged = False
+        self._deaf = False  # enough waits, and no more is read
         self._asked = 0
         self._seat: Seat | None = None
         self._entered = ""
@@ -285,6 +286,7 @@ class Lane(Protocol):
         elif self._answering is None:
             self._go()
         elif len(self._waiting) > WAITING:
+            self._deaf = True
             self.transport.pauseProducing()
 
     def _go(self) -> None:
@@ -430,7 +432,8 @@ class Lane(Protocol):
 
     def _answered(self) -> None:
         self._lanes.connections.idle(self._seat)
-        if not self._clogged:
+        if self._deaf and not self._clogged:
+            self._deaf = False
             self.transport.resumeProducing()
         self._go()
 
@@ -454,7 +457,7 @@ class Lane(Protocol):
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._clogged = False
+        self._clogged = self._deaf = False
         self.transport.resumeProducing()
         self._go()
 

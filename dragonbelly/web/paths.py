@@ -68,6 +68,8 @@ def parse_name(raw: bytes) -> str:
 
 def decode(raw: bytes) -> str:
     """A raw path decoded once, as it is.  :raises BadPath: a broken escape, an encoded slash, not UTF-8."""
+    if b"%" not in raw and raw.isascii():
+        return raw.decode()
     if any(match[1] is None for match in _ESCAPE.finditer(raw)):
         raise BadPath("the path has a percent sign that is no escape")
     if b"%2f" in raw.lower():

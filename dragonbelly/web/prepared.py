@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from dragonbelly.config.values import Config
 from dragonbelly.errors import StateUnavailable
 from dragonbelly.interfaces import IClock, ITracked, Snapshot
-from dragonbelly.model import Path, Record
+from dragonbelly.model import Path, Record, Version
 from dragonbelly.web.redirects import Redirect, Redirects
 
 #: Request lines that are remembered for one redirect: GET and HEAD, and how a path may be escaped.
@@ -109,9 +109,8 @@ class Prepared:
             return snapshot  # news of it overtook the reply, or somebody asked later
         del self._marks[path.member]
         record = snapshot.record
-        if record is not None and _is_plain(record):
-            assert record.live is not None
-            redirect = self._redirects.make(path, record.live)
+        if record is not None and (live := _plain(record)) is not None:
+            redirect = self._redirects.make(path, live)
             redirect.until = min(redirect.until, asked + self._age)
             self._keep(redirect)
         return snapshot
@@ -146,6 +145,6 @@ class Prepared:
             del lines[line]
 
 
-def _is_plain(record: Record) -> bool:
-    """Whether its readers need not wait for a look at an upload, nor be told that all is lost."""
-    return record.live is not None and not record.pending and not record.damaged
+def _plain(record: Record) -> Version | None:
+    """The live version, if its readers need not wait for a look at an upload, nor be told that all is lost."""
+    return None if record.pending or record.damaged else record.live
