@@ -246,7 +246,9 @@ class Daemon(MultiService):
         self.public = Router(files, api, clients, metrics, origins=config.http.origins)
         self.admin = Router(files, api, persons, metrics, operators)
         site = make_site(self.public, reactor, config.limits, metrics)
-        self.public_site = Lanes(site, self.public, domains, redirects, prepared, config, reactor, metrics)
+        self.public_site = Lanes(
+            site, self.public, domains, guard, redirects, prepared, config, reactor, metrics
+        )
         self.admin_site = make_site(self.admin, reactor, config.limits, metrics)
         self._opening: Deferred[None] | None = None
         #: Called when files can be served.

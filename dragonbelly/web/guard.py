@@ -113,14 +113,14 @@ class Guard:
         return Forbidden(f"the token {token.name} is for paths that begin with {allowed}", scope=scope)
 
     def _permission(self, question: Question, path: Path) -> Permission | None:
-        """What the URL is signed for; None if it is not signed.  :raises Forbidden: not for this."""
-        query = question.target.query
+        return self.permission(question.method, path, question.target.query)
+
+    def permission(self, method: str, path: Path, query: bytes | None) -> Permission | None:
+        """What a URL with this query is signed for, None if it is not.  :raises Forbidden: not for this."""
         if not query or b"signature=" not in query:
             return None
         try:
-            return check(
-                self._keys, question.method, path.domain, path.name, _parameters(query), self._clock.seconds()
-            )
+            return check(self._keys, method, path.domain, path.name, _parameters(query), self._clock.seconds())
         except BadSignature as error:
             raise Forbidden(str(error)) from None
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -34,7 +35,7 @@ from zope.interface import implementer
 
 from dragonbelly.config.limits import LimitsSection
 from dragonbelly.config.values import Config
-from dragonbelly.errors import BadPath, ClientError
+from dragonbelly.errors import ClientError
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path
@@ -42,6 +43,7 @@ from dragonbelly.web.api import PREFIX
 from dragonbelly.web.channel import GIVE_WAY, SMALL_BODY
 from dragonbelly.web.connections import Connections, Seat
 from dragonbelly.web.files import Domains
+from dragonbelly.web.guard import Guard
 from dragonbelly.web.heads import END, LINE_COST, Fields, read_fields, read_line
 from dragonbelly.web.listener import HttpListener
 from dragonbelly.web.message import Answer, Question
@@ -106,6 +108,7 @@ class Lanes(ServerFactory):
         site: HttpListener,
         router: Router,
         domains: Domains,
+        guard: Guard,
         redirects: Redirects,
         prepared: Prepared,
         config: Config,
@@ -128,7 +131,8 @@ class Lanes(ServerFactory):
         self.gets = metrics.answered("file_get", 302)
         self.heads = metrics.answered("file_head", 302)
         self._domains = domains
-        self._open = {name for name, domain in config.domains.items() if not domain.private}
+        self._guard = guard
+        self._private = {name for name, domain in config.domains.items() if domain.private}
 
     def doStart(self) -> None:
         self.site.doStart()
@@ -154,12 +158,29 @@ class Lanes(ServerFactory):
             domain = self._domains.of_host(fields.host)
         except ClientError:
             return manner
-        if domain in self._open:
-            manner.domain = domain
-            manner.lines = self.prepared.lines[domain]
-            cors = self.router.cors.headers(fields.headers.get("origin"))
-            manner.end = b"".join([*map(_line, cors), b"Content-Length: 0\r\n\r\n"])
+        manner.domain = domain
+        manner.lines = self.prepared.lines[domain]
+        cors = self.router.cors.headers(fields.headers.get("origin"))
+        manner.end = b"".join([*map(_line, cors), b"Content-Length: 0\r\n\r\n"])
         return manner
+
+    def file(self, domain: str, method: str, target: bytes) -> tuple[Path, float] | None:
+        """
+        Which file's readers this target is for, and until when (unix s) it may be.  None: somebody else has to
+        look at it.
+        """
+        raw, _, query = target.partition(b"?")
+        private = domain in self._private
+        if raw.startswith(_RESERVED) or b"#" in target or private != bool(query) or not self.router.open:
+            return None
+        try:
+            path = Path(domain, parse_name(raw))
+            permission = self._guard.permission(method, path, query) if private else None
+        except ClientError:
+            return None
+        if private and permission is None:
+            return None
+        return path, permission.expires if permission is not None else inf
 
 
 #: Of a connection that has not asked yet.
@@ -364,30 +385,29 @@ class Lane(Protocol):
         assert domain is not None
         if (redirect := self._manner.lines.get(line)) is not None and self._redirect(line, redirect):
             return True
-        if target.startswith(_RESERVED) or b"?" in target or b"#" in target or not lanes.router.open:
+        found = lanes.file(domain, method, target)
+        if found is None:
             return False
-        try:
-            path = Path(domain, parse_name(target))
-        except BadPath:
-            return False
+        path, until = found
         redirect = lanes.prepared.find(path)
         if redirect is not None:
-            lanes.prepared.spell(line, path, redirect)
-            return self._redirect(line, redirect)
+            return self._redirect(line, lanes.prepared.spell(line, path, redirect, until))
         lanes.connections.busy(self._seat)
         asked = self._answering = lanes.prepared.read(path)
-        asked.addBoth(self._came, line, method, target, path)
+        asked.addBoth(self._came, line, method, target, path, until)
         asked.addErrback(self._give_up)
         return True
 
-    def _came(self, result: Snapshot | Failure, line: bytes, method: str, target: bytes, path: Path) -> None:
+    def _came(
+        self, result: Snapshot | Failure, line: bytes, method: str, target: bytes, path: Path, until: float
+    ) -> None:
         if isinstance(result, Failure) and result.check(CancelledError):
             return
         lanes = self._lanes
         self._answering = None
         redirect = lanes.prepared.find(path)
         if redirect is not None:
-            lanes.prepared.spell(line, path, redirect)
+            redirect = lanes.prepared.spell(line, path, redirect, until)
         if redirect is not None and self._redirect(line, redirect):
             self._answered()
         else:

@@ -54,11 +54,17 @@ class Prepared:
         redirect.used = True
         return redirect
 
-    def spell(self, line: bytes, path: Path, redirect: Redirect) -> None:
-        """From now on the request line leads to the redirect, which was found under its path."""
+    def spell(self, line: bytes, path: Path, redirect: Redirect, until: float) -> Redirect:
+        """
+        From now on, and until then (unix s) at most, the request line leads to the redirect, which was found
+        under its path.  Gives what it leads to.
+        """
+        led = redirect.shorter(until)
         if len(redirect.lines) < SPELLINGS and self._kept.get(path.member) is redirect:
-            redirect.lines += (line,)
-            self.lines[path.domain][line] = redirect
+            if line not in redirect.lines:
+                redirect.lines += (line,)
+            self.lines[path.domain][line] = led
+        return led
 
     def stale(self, path: Path) -> Redirect | None:
         """What was true not longer than ``[state] stale`` ago, when nothing newer is to be had."""

@@ -110,6 +110,12 @@ class Redirect:
         self.lines: tuple[bytes, ...] = ()
         self.used = False
 
+    def shorter(self, until: float) -> Redirect:
+        """The same for those who may be sent there until then at most."""
+        if until >= self.until:
+            return self
+        return Redirect(self.member, self.route, self.key, self.urls, self.rest, until)
+
 
 class Redirects:
     """Makes them, and draws the way of each reader.  ``random`` gives numbers in [0, 1)."""
