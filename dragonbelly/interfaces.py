@@ -65,6 +65,9 @@ class IBackend(Interface):
     """
 
     name: str = Attribute("The name in the configuration.")
+    download_base: str | None = Attribute(
+        "If not None, every ``download_url`` is this with the key behind it, as ``keys.quoted`` writes it."
+    )
     link_expires: float | None = Attribute(
         "How long, in s, a URL to read is good at least if nothing else is asked for; None: for ever."
     )

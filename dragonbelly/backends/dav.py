@@ -64,6 +64,7 @@ class DavBackend(HttpBackend):
         self._options = options
         if (mistake := _mistake(options)) is not None:
             raise ConfigError(f"backend {name}: {mistake}")
+        self.download_base = None if options.private else f"{self._public}/"
         self.link_expires = options.secure_link_expires if options.private else None
         credential = options.credential
         self._authorization = () if credential is None else (("Authorization", f"Bearer {credential}"),)

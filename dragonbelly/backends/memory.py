@@ -43,6 +43,7 @@ class MemoryBackend:
         self.digests = digests
         self.link_expires: float | None = None
         self._base = f"http://{name}.test/"
+        self.download_base: str | None = self._base
 
     def download_url(self, key: str, expires: int | None = None) -> str:
         return self._base + quoted(_checked(key))

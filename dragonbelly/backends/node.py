@@ -57,6 +57,7 @@ class NodeBackend(HttpBackend):
         super().__init__(name, reactor, options.url, options.internal_url, **timeouts)
         self._options = options
         self._secret = options.secret.encode()
+        self.download_base = None if options.private else f"{self._public}/"
         self.link_expires = options.link_expires if options.private else None
 
     def download_url(self, key: str, expires: int | None = None) -> str:

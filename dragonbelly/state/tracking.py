@@ -48,11 +48,11 @@ class Reading(RedisProtocol):
         self._asked.append(None)
         return asked
 
-    def fetch(self, key: bytes) -> Deferred[Any]:
+    def fetch(self, key: str) -> Deferred[bytes | None]:
         """
         The value, or None.  It has no timeout of its own: the beat ends a connection that does not answer.
         """
-        asked: Deferred[Any] = Deferred()
+        asked: Deferred[bytes | None] = Deferred()
         self._asked.append(asked)
         self.transport.write(self._build_command("GET", key))
         return asked
@@ -130,9 +130,7 @@ class TrackedRecords:
         if protocol is None:
             self.connection.start()
             return fail(StateUnavailable("nobody tells what changes"))
-        asked = protocol.fetch(self._keys.record(path).encode())
-        asked.addCallback(_snapshot, path)
-        return asked
+        return protocol.fetch(self._keys.record(path)).addCallback(_snapshot, path)
 
     async def _prepare(self, protocol: Reading) -> None:
         """Have the server tell what changes of all that is read."""

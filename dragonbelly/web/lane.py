@@ -348,7 +348,7 @@ class Lane(Protocol):
     def _fits(self, method: str, target: bytes, line: bytes, fields: Fields) -> bool:
         """Whether it is answered here, with all limits kept."""
         limits = self._lanes.limits
-        if self._asked + 1 == limits.requests_per_connection:
+        if self._asked == self._lanes.last:
             return False  # the last one is told so
         if len(line) + LINE_COST + fields.size > limits.header_size:
             return False
@@ -395,7 +395,6 @@ class Lane(Protocol):
         lanes.connections.busy(self._seat)
         asked = self._answering = lanes.prepared.read(path)
         asked.addBoth(self._came, line, method, target, path, until)
-        asked.addErrback(self._give_up)
         return True
 
     def _came(
@@ -403,12 +402,10 @@ class Lane(Protocol):
     ) -> None:
         if isinstance(result, Failure) and result.check(CancelledError):
             return
-        lanes = self._lanes
+        prepared = self._lanes.prepared
         self._answering = None
-        redirect = lanes.prepared.find(path)
-        if redirect is not None:
-            redirect = lanes.prepared.spell(line, path, redirect, until)
-        if redirect is not None and self._redirect(line, redirect):
+        redirect = prepared.find(path)
+        if redirect is not None and self._redirect(line, prepared.spell(line, path, redirect, until)):
             self._answered()
         else:
             self._ask(method, target, b"")

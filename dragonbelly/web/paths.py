@@ -16,6 +16,9 @@ from dragonbelly.names import PATH_MAX, check_name
 #: Everything under this belongs to the service itself.
 RESERVED = "/-/"
 
+#: What most files are called: nothing is escaped, and none of the rules can be broken.
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,254})+")
+
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*?)\.?(?::[0-9]*)?")
@@ -59,6 +62,8 @@ def parse_name(raw: bytes) -> str:
 
     :raises BadPath: it is no name of a file; says which rule it breaks.
     """
+    if len(raw) <= PATH_MAX and _PLAIN.fullmatch(raw):
+        return raw[1:].decode()
     if len(raw) > 3 * PATH_MAX + 1:
         raise BadPath(f"the path is longer than {PATH_MAX} bytes")
     if not raw.startswith(b"/"):

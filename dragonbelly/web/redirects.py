@@ -20,7 +20,7 @@ from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
 from dragonbelly.digests import repr_digest
 from dragonbelly.interfaces import IClock
-from dragonbelly.keys import key_of, quoted
+from dragonbelly.keys import key_of, quoted, storage_key
 from dragonbelly.metrics import Metrics, Tally
 from dragonbelly.model import ClusterView, Path, Replica, ReplicaState, Version
 from dragonbelly.signing import steady
@@ -32,7 +32,8 @@ ROUTES = 10_000
 _URL = re.compile(rb"https?://[!-~]+")
 
 #: Replicas that somebody may be sent to.
-_READABLE = (ReplicaState.GOOD, ReplicaState.LEAVING)
+_GOOD = ReplicaState.GOOD
+_READABLE = (_GOOD, ReplicaState.LEAVING)
 
 
 class Way:
@@ -132,36 +133,53 @@ class Redirects:
         self._cache_control = {
             name: (_private(cache) if name in self._links else cache).encode() for name in config.domains
         }
+        self._plain: dict[tuple[str, ...], Route | None] = {}
         self._routes: dict[object, Route] = {}
 
     def make(self, path: Path, version: Version) -> Redirect:
         """The one of a live version.  It is good until its links would be good for less than promised."""
+        rest = b'ETag: "%b"\r\nCache-Control: %b\r\n' % (version.id.encode(), self._cache_control[path.domain])
+        if version.sha256 is not None:
+            rest += b"Repr-Digest: %b\r\n" % repr_digest(version.sha256).encode()
+        names = tuple(
+            [r.backend for r in version.replicas if r.state is _GOOD and r.generation == 0 and r.key is None]
+        )
+        if len(names) == len(version.replicas):
+            # Nearly all: good copies under the same key everywhere.
+            route = self._plain[names] if names in self._plain else self._plain_route(names, version.replicas)
+            if route is not None:
+                key = quoted(storage_key(path, version.id)).encode()
+                return Redirect(path.member, route, key, None, rest, inf)
+        return self._by_urls(path, version, rest)
+
+    def _plain_route(self, names: tuple[str, ...], replicas: Sequence[Replica]) -> Route | None:
+        """The one of URLs that are a base and a key; None: they are not, somewhere."""
+        known = [self._cluster.backend(name) for name in names if self._cluster.has(name)]
+        bases = [backend.download_base.encode() for backend in known if backend.download_base is not None]
+        for base in bases:
+            _check_url(base)
+        whole = len(bases) == len(names)
+        if len(self._plain) >= ROUTES:
+            self._plain.clear()  # those in use stay in use
+        self._plain[names] = Route(tuple(replicas), tuple(bases)) if whole else None
+        return self._plain[names]
+
+    def _by_urls(self, path: Path, version: Version, rest: bytes) -> Redirect:
         now = self._clock.seconds()
         until = inf
         places: list[Replica] = []
         urls: list[bytes] = []
-        keys: set[str] = set()
         for replica in version.replicas:
             if replica.state in _READABLE and self._cluster.has(replica.backend):
-                key = key_of(path, version, replica)
-                url, left = self._url(path, replica, key, now)
+                url, left = self._url(path, version, replica, now)
                 until = min(until, left)
                 places.append(replica)
                 urls.append(url)
-                keys.add(key)
-        rest = b'ETag: "%b"\r\nCache-Control: %b\r\n' % (version.id.encode(), self._cache_control[path.domain])
-        if version.sha256 is not None:
-            rest += b"Repr-Digest: %b\r\n" % repr_digest(version.sha256).encode()
-        last = quoted(keys.pop()).encode() if len(keys) == 1 else b""
-        if last:
-            bases = tuple([url[: -len(last)] for url in urls if url.endswith(last)])
-            if len(bases) == len(urls):
-                return Redirect(path.member, self._route(places, bases), last, None, rest, until)
-        return Redirect(path.member, self._route(places, (b"",) * len(places)), b"", tuple(urls), rest, until)
+        return Redirect(path.member, self._route(places), b"", tuple(urls), rest, until)
 
     def url(self, path: Path, version: Version, replica: Replica) -> str:
         """Where a client reads one replica.  :raises BackendUnavailable: its backend is not configured."""
-        url, _ = self._url(path, replica, key_of(path, version, replica), self._clock.seconds())
+        url, _ = self._url(path, version, replica, self._clock.seconds())
         return url.decode()
 
     def draw(self, redirect: Redirect) -> Way | None:
@@ -181,24 +199,29 @@ class Redirects:
             return redirect.key.join(way.parts) + redirect.rest
         return way.lines % way.pick(redirect.urls) + redirect.rest
 
-    def _url(self, path: Path, replica: Replica, key: str, now: float) -> tuple[bytes, float]:
+    def _url(self, path: Path, version: Version, replica: Replica, now: float) -> tuple[bytes, float]:
         """With the time (unix s) until which it is what a new reader gets."""
         backend = self._cluster.backend(replica.backend)
         lasts = self._links.get(path.domain, backend.link_expires)
         expires = steady(now, lasts) if lasts is not None else None
-        url = backend.download_url(key, expires).encode()
-        if not _URL.fullmatch(url):
-            raise ValueError(f"backend {replica.backend} gave what is no URL: {url!r}")
+        url = backend.download_url(key_of(path, version, replica), expires).encode()
+        _check_url(url)
         return url, inf if lasts is None or expires is None else expires - lasts
 
-    def _route(self, places: Sequence[Replica], bases: tuple[bytes, ...]) -> Route:
-        key = (tuple((replica.backend, replica.state) for replica in places), bases)
+    def _route(self, places: Sequence[Replica]) -> Route:
+        """The one of whole URLs."""
+        key = tuple([(replica.backend, replica.state) for replica in places])
         route = self._routes.get(key)
         if route is None:
             if len(self._routes) >= ROUTES:
-                self._routes.clear()  # those in use stay in use
-            route = self._routes[key] = Route(tuple(places), bases)
+                self._routes.clear()
+            route = self._routes[key] = Route(tuple(places), (b"",) * len(places))
         return route
+
+
+def _check_url(url: bytes) -> None:
+    if not _URL.fullmatch(url):
+        raise ValueError(f"a backend gave what is no URL: {url!r}")
 
 
 def _private(cache_control: str) -> str:

@@ -243,6 +243,7 @@ class ServerWire:
         self._clock = process.clock
         self._server = server
         self.name = server.name
+        self.download_base: str | None = None
         self.link_expires: float | None = None
         #: Whether the network between the two is broken.
         self.cut = False

@@ -56,6 +56,7 @@ class DirectoryFactory:
 
 @implementer(IBackend)
 class DirectoryBackend:
+    download_base = None  # ask for each
     link_expires = None  # whoever may read needs no signature
 
     def __init__(self, name: str, options: DirectoryOptions, reactor: IReactorTime) -> None:
