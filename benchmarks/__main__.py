@@ -1,25 +1,100 @@
-"""All figures of the README, one after the other: ``python -m benchmarks``."""
+"""
+What Dragonbelly can do on this machine, beside what others do with the same requests in the same run.
+
+Without --only all rows of the table are measured, and the results are kept as newest.json and newest.svg.  Nothing is
+passed or failed: "wanted" is what we want to be, and "so" whether it is.
+"""
 
 from __future__ import annotations
 
-import platform
-import subprocess
+import argparse
+import shlex
+import signal
 import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cli_put, idle, large_file, record_memory, slow_clients, small_files
+from benchmarks import settings as amounts
+from benchmarks.figure import Figure, Skipped
+from benchmarks.machine import machine, versions
+from benchmarks.pinning import cores
+from benchmarks.redirects import Redirects
+from benchmarks.report import Report, show
+from benchmarks.settings import Settings
+
+RESULTS = Path(__file__).with_name("results")
+
+#: The rows, in the order in which they are measured, and what each tells.
+ROWS: Mapping[str, str] = {
+    "get": "redirects a second: cached, signed, cold, and the references",
+    "latency": "how long a redirect takes at half of the highest rate",
+    "many": "redirects a second with many files in the store, and with few",
+    "workers": "redirects a second of two workers, and of one",
+    "rss": "the daemon's memory with answers cached",
+}
+
+
+def measure(rows: frozenset[str], settings: Settings) -> Iterator[Figure | Skipped]:
+    """All figures of these rows; the servers are gone when it ends, however it does."""
+    redirecting = rows & {"get", "latency", "many", "workers", "rss"}
+    if redirecting:
+        with Redirects(settings, rows) as redirects:
+            for row in ROWS:
+                if row in redirecting:
+                    settings.say(f"--- {row}: {ROWS[row]}")
+                    yield from getattr(redirects, row)()
 
 
 def main() -> None:
-    cpus = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    print(f"{len(cpus)} x {cpus[0] if cpus else platform.processor()}, Python {platform.python_version()}")
-    for module in (small_files, cli_put, large_file, idle, slow_clients, record_memory):
-        print(f"python -m {module.__name__}", flush=True)
-        subprocess.run([sys.executable, "-m", module.__name__], check=True)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="rows:\n" + "\n".join(f"  {name:10} {what}" for name, what in ROWS.items()),
+    )
+    parser.add_argument("--only", metavar="ROW,ROW", help="these rows, and nothing is kept unless --results says where")
+    parser.add_argument("--quick", action="store_true", help="shorter, with fewer files: for a first look")
+    parser.add_argument("--rounds", type=int, help="how often each is measured, in turns with the others")
+    parser.add_argument("--seconds", type=int, help="how long each time")
+    parser.add_argument("--files", type=int, help="how many files are in Redis")
+    parser.add_argument("--results", type=Path, help=f"where newest.json and newest.svg go [benchmarks/{RESULTS.name}]")
+    arguments = parser.parse_args()
+    rows = frozenset(arguments.only.split(",")) if arguments.only else frozenset(ROWS)
+    if unknown := rows - set(ROWS):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}, only {', '.join(ROWS)}")
+
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+    settings = replace(amounts.QUICK if arguments.quick else amounts.Settings(), say=say)
+    given = {name: value for name in ("rounds", "seconds", "files") if (value := getattr(arguments, name))}
+    settings = replace(settings, **given)
+    report = Report(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        pinning=str(cores()),
+        machine=machine(),
+        versions=versions(),
+    )
+    # So that the servers are ended as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    say(f"pinned: {report.pinning}; {report.about}")
+    found = list(measure(rows, settings))
+    report = replace(
+        report,
+        figures=tuple(one for one in found if isinstance(one, Figure)),
+        skipped=tuple(one for one in found if isinstance(one, Skipped)),
+    )
+    show(report, sys.stdout)
+    where = arguments.results or (RESULTS if rows == set(ROWS) and not arguments.quick else None)
+    if where is not None:
+        report.write(where)
+        say(f"written: newest.json and newest.svg in {where}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""
+Which process runs on which core.
+
+A server that is measured has a core of its own; the load generator is on another one, and so is everything that
+a server asks (Redis, storage servers), unless there is a third.  On a machine with one core nothing is pinned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Cores:
+    server: frozenset[int]
+    load: frozenset[int]
+    rest: frozenset[int]
+
+    def __str__(self) -> str:
+        if self.server == self.load:
+            return "one core, nothing is pinned"
+        server, load, rest = (",".join(map(str, sorted(each))) for each in (self.server, self.load, self.rest))
+        if self.load == self.rest:
+            return f"the server measured on CPU {server}; load, Redis and storage servers on CPU {load}"
+        return (
+            f"the server measured on CPU {server}, load on CPU {load}, Redis and storage servers on CPU {rest}"
+        )
+
+
+def assigned(available: frozenset[int]) -> Cores:
+    """What goes where, of the cores that we may use."""
+    server, *others = sorted(available)
+    if not others:
+        return Cores(available, available, available)
+    load, *rest = others
+    return Cores(frozenset({server}), frozenset({load}), frozenset(rest or [load]))
+
+
+@cache
+def cores() -> Cores:
+    return assigned(frozenset(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def on(some: frozenset[int]) -> Iterator[None]:
+    """What is started inside ``with`` runs on these cores, as ``taskset`` would have it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, some)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

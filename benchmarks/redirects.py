@@ -1,0 +1,294 @@
+"""
+Redirects: how many a second and how long they take, beside what others make of the same request.
+
+Run: ``python -m benchmarks --only get`` (cached, signed, cold), ``latency``, ``many`` (2,000,000 files or
+10,000), ``workers``, ``rss``.  All servers run at the same time and are measured in turns; a figure is the
+median of its turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from statistics import median
+from typing import Self
+
+import psutil
+
+from benchmarks import references
+from benchmarks.figure import Figure, Must, Reference, Skipped
+from benchmarks.paths import name
+from benchmarks.pinning import cores
+from benchmarks.settings import Settings
+from benchmarks.site import Site, answer, constant_rate, family, knows, rss, warm
+from benchmarks.turns import cost, cpu_each, in_turns, rate, rates
+from benchmarks.wrk import Load, Requests, run
+from tests.servers.daemon import Daemon
+from tests.servers.process import Started
+from tests.servers.redis import RedisServer
+
+SAMPLE = f"/{name(0)}"
+
+#: The headers of our redirect that the references send as well.
+SAME = ("ETag", "Cache-Control", "Repr-Digest", "Link")
+
+Row = Iterator[Figure | Skipped]
+
+
+class Redirects(Started):
+    """
+    The servers of all these rows.  What is not needed is not started; but storage nodes have to be there before
+    their files are.
+    """
+
+    def __init__(self, settings: Settings, rows: frozenset[str]) -> None:
+        self.settings = settings
+        self._signed = "get" in rows
+        self._stack = ExitStack()
+        self._asked_cold = 0
+
+    def start(self) -> Self:
+        self.site = self._stack.enter_context(Site())
+        self.cached = self.site.daemon(cache=self.settings.hot)
+        if self._signed:
+            self.by_nodes = self.site.daemon(self.site.nodes(), cache=self.settings.hot)
+        self.settings.say(f"filling in {self.settings.files:,} files")
+        self.site.fill(self.settings.files)
+        self.settings.say(f"{self.site.filled:,.0f} files/s filled in")
+        return self
+
+    def close(self) -> None:
+        self._stack.close()
+
+    # --- servers that some rows need
+
+    @cached_property
+    def cold(self) -> Daemon:
+        """One that is asked for every path once."""
+        return self.site.daemon(cache=self.settings.hot)
+
+    @cached_property
+    def signed_links(self) -> Daemon:
+        return self.site.daemon(self.site.links(), cache=self.settings.hot)
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        ours = answer(self.cached.url, SAMPLE)
+        return {header: ours[header] for header in SAME}
+
+    @cached_property
+    def _location(self) -> str:
+        return answer(self.cached.url, SAMPLE)["Location"]
+
+    @cached_property
+    def nginx(self) -> references.Reference:
+        return self._reference(references.NginxRedirect(self._location, self._headers))
+
+    @cached_property
+    def _values(self) -> RedisServer:
+        """What the references ask."""
+        redis: RedisServer = self.site.add(RedisServer())
+        references.fill(redis, self.settings.hot, self._location)
+        return redis
+
+    @cached_property
+    def lua(self) -> references.Reference | None:
+        """None if it is not installed."""
+        if references.NginxLua.missing() is not None:
+            return None
+        return self._reference(references.NginxLua(self._values, self._headers))
+
+    @cached_property
+    def llhttp(self) -> references.Reference:
+        return self._reference(references.LlhttpRedis(self._values, self._headers))
+
+    def _reference(self, server: references.Reference) -> references.Reference:
+        self.site.add(server, cores().server)
+        answer(server.url, SAMPLE)
+        return server
+
+    # --- what is measured of one
+
+    def _hot(self, url: str, server: list[psutil.Process], size: int | None = None) -> Load:
+        return run(url, Requests(size=size or self.settings.hot), self.settings.seconds, server)
+
+    def _fresh(self, n: int) -> Requests:
+        """Of the paths that nobody asked the cold daemon for yet, ``n`` being about to be asked for."""
+        hot, files = self.settings.hot, self.settings.files
+        requests = Requests(first=hot, size=files - hot, once=True, skip=self._asked_cold)
+        self._asked_cold += n
+        return requests
+
+    def _cold_once(self) -> Load:
+        load = run(self.cold.url, self._fresh(0), self.settings.seconds, family(self.cold))
+        self._asked_cold += load.requests + 100  # and those that were under way at the end
+        return load
+
+    def _warmed(self, daemon: Daemon) -> Daemon:
+        answer(daemon.url, SAMPLE)
+        warm(daemon.url, Requests(size=self.settings.hot))
+        return daemon
+
+    # --- rows
+
+    def get(self) -> Row:
+        say = self.settings.say
+        say(f"warming the caches: {self.settings.hot:,} paths, each once")
+        servers: dict[str, references.Reference] = {"nginx": self.nginx, "llhttp": self.llhttp}
+        if self.lua is not None:
+            servers["lua"] = self.lua
+        daemons = {"cached": self.cached, "nodes": self.by_nodes, "links": self.signed_links}
+        contest = {
+            server.title: lambda server=server: self._hot(server.url, server.psutil())
+            for server in servers.values()
+        }
+        for what, daemon in daemons.items():
+            self._warmed(daemon)
+            contest[what] = lambda daemon=daemon: self._hot(daemon.url, family(daemon))
+        contest["cold"] = self._cold_once
+        loads = in_turns(contest, self.settings)
+        self._found = loads
+
+        def reference(server: references.Reference) -> Reference:
+            return Reference(server.title, rate(loads[server.title]))
+
+        def figure(what: str, called: str, against: references.Reference, must: float) -> Figure:
+            cheaper = median(cpu_each(loads[against.title])) / median(cpu_each(loads[what]))
+            return Figure.of_runs(
+                "get",
+                called,
+                rates(loads[what]),
+                "/s",
+                reference=reference(against),
+                must=Must(">=", must),
+                note=f"{cost(loads[what])}; by CPU {cheaper:.2f} of {against.title}",
+            )
+
+        for server in servers.values():
+            theirs = loads[server.title]
+            yield Figure.of_runs("get", server.title, rates(theirs), "/s", note=cost(theirs), ours=False)
+        yield figure("cached", "GET, cached", self.nginx, 0.38)
+        if self.lua is None:
+            package = references.NginxLua.missing()
+            yield Skipped("get", "GET, cached ÷ nginx + Lua + Redis GET", f"{package} is not installed")
+        else:
+            yield figure("cached", "GET, cached", self.lua, 1.1)
+        yield figure("nodes", "GET, cached, signed (HMAC-SHA-256, nodes)", self.nginx, 0.30)
+        yield figure("links", "GET, cached, signed (secure_link, nginx)", self.nginx, 0.30)
+        yield figure("cold", "GET, each path once", self.llhttp, 0.8)
+
+    _found: dict[str, list[Load]] | None = None
+
+    def _most(self, what: str) -> float:
+        """How many a second it was, or is if that was not measured in this run."""
+        if self._found is not None:
+            return rate(self._found[what])
+        if what == "cached":
+            self._warmed(self.cached)
+            return self._hot(self.cached.url, family(self.cached)).rate
+        answer(self.cold.url, SAMPLE)
+        return self._cold_once().rate
+
+    def latency(self) -> Row:
+        seconds, say = self.settings.seconds, self.settings.say
+        for what, called, must in (("cached", "p99, cached", 2.0), ("cold", "p99, each path once", 4.0)):
+            wanted = self._most(what) / 2
+            found, ours = [], []
+            for n in range(self.settings.rounds):
+                requests = Requests(size=self.settings.hot)
+                theirs = constant_rate(self.nginx.url, requests, wanted, seconds)
+                if what == "cold":
+                    requests = self._fresh(int(wanted * seconds) + 1)
+                url = self.cached.url if what == "cached" else self.cold.url
+                mine = constant_rate(url, requests, wanted, seconds)
+                ours.append(mine)
+                found.append(theirs)
+                say(f"round {n + 1}: {called} at {wanted:,.0f}/s: {mine.p99:.2f} ms; nginx {theirs.p99:.2f} ms")
+            floor = Figure.of_runs(
+                "latency",
+                f"p99 of nginx return 302 at {wanted:,.0f}/s",
+                [each.p99 for each in found],
+                "ms",
+                note=f"the generator's own part: {median(each.late for each in found):.2f} ms",
+                ours=False,
+            )
+            yield floor
+            yield Figure.of_runs(
+                "latency",
+                f"{called}, at half of the most: {wanted:,.0f}/s",
+                [each.p99 for each in ours],
+                "ms",
+                must=Must("<=", must),
+                note=f"p50 {median(each.p50 for each in ours):.2f} ms, "
+                f"p99.9 {median(each.p999 for each in ours):.2f} ms",
+            )
+
+    def rss(self) -> Row:
+        daemon = self.site.daemon(cache=self.settings.hot)
+        answer(daemon.url, SAMPLE)
+        empty = rss(daemon)
+        self._warmed(daemon)
+        warmed = rss(daemon)
+        yield Figure(
+            "rss",
+            f"RSS of the daemon with {self.settings.hot:,} answers cached",
+            warmed,
+            "MiB",
+            must=Must("<=", 250),
+            note=f"{empty:.0f} MiB before",
+        )
+
+    def many(self) -> Row:
+        """The same requests to a store of many files and to one of few, and requests for any file of either."""
+        files, few = self.settings.files, self.settings.few
+        with Site() as small:
+            daemons = {}
+            for where, size in ((self.site, files), (small, few)):
+                daemons[size] = (where.daemon(cache=self.settings.hot), where.daemon(cache=0))
+            small.fill(few)
+            contest = {}
+            for size, (caching, asking) in daemons.items():
+                answer(caching.url, SAMPLE)
+                answer(asking.url, SAMPLE)
+                warm(caching.url, Requests(size=few))
+                contest[f"{few:,} of {size:,}, cached"] = lambda it=caching: self._hot(it.url, family(it), few)
+                contest[f"any of {size:,}, no cache"] = lambda it=asking, size=size: self._hot(
+                    it.url, family(it), size
+                )
+            loads = in_turns(contest, self.settings)
+        for what, called in (
+            (f"{few:,} of {{}}, cached", f"GET of {few:,} files, cached, {files:,} in the store"),
+            ("any of {}, no cache", f"GET of any file, no cache, {files:,} in the store"),
+        ):
+            with_many, with_few = loads[what.format(f"{files:,}")], loads[what.format(f"{few:,}")]
+            yield Figure.of_runs(
+                "many",
+                called,
+                rates(with_many),
+                "/s",
+                reference=Reference(f"{few:,} files", rate(with_few)),
+                must=Must(">=", 0.95),
+                note=f"{cost(with_many)}; {cost(with_few)}",
+            )
+
+    def workers(self) -> Row:
+        if not knows("workers"):
+            yield Skipped("workers", "two workers ÷ one", "this version has no [http] workers")
+            return
+        daemons = {n: self.site.daemon(cache=self.settings.hot, workers=n) for n in (1, 2)}
+        contest = {
+            f"{n} workers": lambda it=daemon: self._hot(it.url, family(it))
+            for n, daemon in daemons.items()
+            if self._warmed(daemon)
+        }
+        loads = in_turns(contest, self.settings)
+        one, two = loads["1 workers"], loads["2 workers"]
+        yield Figure.of_runs(
+            "workers",
+            "GET, cached, two workers",
+            rates(two),
+            "/s",
+            reference=Reference("one worker", rate(one)),
+            note=f"{cost(two)}; the load generator has a part of the second worker's core",
+        )
