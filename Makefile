@@ -34,8 +34,11 @@ servers:
 	@etc/install-servers redis-server nginx curl zsh chromium chromedriver=chromium-driver \
 		systemd-analyze=systemd
 
+# What it can do on this machine, beside what others do: a few minutes; some of it: make bench ARGS="--only get,put"
 bench: $(VENV)/.test servers
-	$(BIN)/python -m benchmarks
+	@etc/install-servers wrk rclone /usr/lib/nginx/modules/ngx_http_lua_module.so=libnginx-mod-http-lua \
+		/usr/share/lua/5.1/nginx/redis.lua=lua-nginx-redis
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # The simulation, for long: make soak ARGS="--seeds 0:100000"
 soak: $(VENV)/.test

@@ -1,8 +1,8 @@
 """
 What Dragonbelly can do on this machine, beside what others do with the same requests in the same run.
 
-Without --only all rows of the table are measured, and the results are kept as newest.json and newest.svg.  Nothing is
-passed or failed: "wanted" is what we want to be, and "so" whether it is.
+Without --only all rows but "cli" are measured, and the results are kept as newest.json and newest.svg.  Nothing is
+passed or failed: "wanted" is where we want to be, and "so" whether we are.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import cli_put, copies, idle, record_memory, slow_clients
 from benchmarks import settings as amounts
-from benchmarks.figure import Figure, Skipped
+from benchmarks.figure import Figure, Row, Skipped
 from benchmarks.machine import machine, versions
 from benchmarks.pinning import cores
 from benchmarks.redirects import Redirects
 from benchmarks.report import Report, show
 from benchmarks.settings import Settings
+from benchmarks.uploads import Uploads
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -34,18 +36,54 @@ ROWS: Mapping[str, str] = {
     "many": "redirects a second with many files in the store, and with few",
     "workers": "redirects a second of two workers, and of one",
     "rss": "the daemon's memory with answers cached",
+    "put": "PUTs a second that are redirected",
+    "uploads": "whole uploads a second by the API",
+    "copy": "small files that the replicator copies in a second",
+    "copy_large": "how fast it copies large files",
+    "memory": "Redis memory a file",
+    "idle": "what a daemon costs that has nothing to do",
+    "slow": "what slow clients cost the others",
+    "cli": "a directory of small files with dragonbelly put",
 }
 
+#: Rows that share their servers.
+REDIRECTS = frozenset({"get", "latency", "many", "workers", "rss"})
+UPLOADS = frozenset({"put", "uploads"})
 
-def measure(rows: frozenset[str], settings: Settings) -> Iterator[Figure | Skipped]:
+#: The others, each by itself.
+ALONE: Mapping[str, Callable[[Settings], Row]] = {
+    "copy": copies.small,
+    "copy_large": copies.large,
+    "memory": record_memory.figures,
+    "idle": idle.figures,
+    "slow": slow_clients.figures,
+    "cli": cli_put.figures,
+}
+
+#: Those that take long and are in no table: by name only.
+LONG = frozenset({"cli"})
+
+
+def measure(rows: frozenset[str], settings: Settings) -> Row:
     """All figures of these rows; the servers are gone when it ends, however it does."""
-    redirecting = rows & {"get", "latency", "many", "workers", "rss"}
-    if redirecting:
+    if rows & REDIRECTS:
         with Redirects(settings, rows) as redirects:
-            for row in ROWS:
-                if row in redirecting:
-                    settings.say(f"--- {row}: {ROWS[row]}")
-                    yield from getattr(redirects, row)()
+            yield from of(redirects, rows & REDIRECTS, settings)
+    if rows & UPLOADS:
+        with Uploads(settings) as uploads:
+            yield from of(uploads, rows & UPLOADS, settings)
+    for row, figures in ALONE.items():
+        if row in rows:
+            settings.say(f"--- {row}: {ROWS[row]}")
+            yield from figures(settings)
+
+
+def of(measuring: object, rows: frozenset[str], settings: Settings) -> Row:
+    """The figures of the rows that are methods of it, in their order."""
+    for row in ROWS:
+        if row in rows:
+            settings.say(f"--- {row}: {ROWS[row]}")
+            yield from getattr(measuring, row)()
 
 
 def main() -> None:
@@ -62,7 +100,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, help="how many files are in Redis")
     parser.add_argument("--results", type=Path, help=f"where newest.json and newest.svg go [benchmarks/{RESULTS.name}]")
     arguments = parser.parse_args()
-    rows = frozenset(arguments.only.split(",")) if arguments.only else frozenset(ROWS)
+    rows = frozenset(arguments.only.split(",")) if arguments.only else frozenset(ROWS) - LONG
     if unknown := rows - set(ROWS):
         parser.error(f"there is no row {', '.join(sorted(unknown))}, only {', '.join(ROWS)}")
 
@@ -91,7 +129,7 @@ def main() -> None:
         skipped=tuple(one for one in found if isinstance(one, Skipped)),
     )
     show(report, sys.stdout)
-    where = arguments.results or (RESULTS if rows == set(ROWS) and not arguments.quick else None)
+    where = arguments.results or (RESULTS if rows >= set(ROWS) - LONG and not arguments.quick else None)
     if where is not None:
         report.write(where)
         say(f"written: newest.json and newest.svg in {where}")

@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmarks.figure import Figure, Reference, Row
+from benchmarks.settings import Settings
 from dragonbelly.cli.wire import UploadWire
 from dragonbelly.client import Client
 from dragonbelly.client.blocking import run
@@ -58,11 +60,11 @@ class Measured:
     def __exit__(self, *_: object) -> None:
         self.seconds = {name: after - self._before[name] for name, after in self._now().items()}
 
-    def told(self, what: str, files: int) -> str:
-        wall, *cpu = self.seconds.items()
-        each = ", ".join(f"{name} {1000 * seconds / files:.2f}" for name, seconds in cpu)
-        return (
-            f"{what}: {files} files in {wall[1]:.1f} s, {files / wall[1]:.0f} files/s (ms of CPU each: {each})"
+    def each(self, files: int) -> str:
+        """What a file cost, in words."""
+        cpu = {name: seconds for name, seconds in self.seconds.items() if name != "wall"}
+        return "ms of CPU each: " + ", ".join(
+            f"{name} {1000 * seconds / files:.2f}" for name, seconds in cpu.items()
         )
 
 
@@ -93,49 +95,52 @@ def bare(daemon: Daemon, data: Path, files: int, body: bytes, jobs: int) -> None
     run(wire.close())
 
 
+def figures(settings: Settings) -> Row:
+    files, size, jobs = settings.cli_files, settings.cli_size, settings.cli_jobs
+    with tempfile.TemporaryDirectory() as directory:
+        source, data = Path(directory) / "source", Path(directory) / "data"
+        for n in range(files):
+            file = source / f"{n % 100:02}/{n}.bin"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(os.urandom(size))
+        daemon = Daemon(arguments=[])
+        daemon.arguments = ["--data", str(data), "--listen", f"tcp:{daemon.public}"]
+        daemon.arguments += ["--admin", f"tcp:{daemon.admin_port}"]
+        with daemon:
+            with Measured(daemon) as measured:
+                bare(daemon, data, files, os.urandom(size), jobs)
+            reference = Reference("bare PUTs to a node", files / measured.seconds["wall"])
+            for name, more in (("dragonbelly put", []), ("dragonbelly put --copies 1", ["--copies", "1"])):
+                command: list[str | Path] = [COMMAND, "put", "-q", "--jobs", str(jobs), *more]
+                with Measured(daemon) as measured:
+                    subprocess.run(
+                        [*command, source, f"bench/{len(more)}"],
+                        env={**os.environ, "DRAGONBELLY_URL": daemon.url},
+                        check=True,
+                    )
+                with Measured(daemon) as waiting:
+                    while daemon.status()["thin"]["files"]:
+                        time.sleep(0.1)
+                then = f"{waiting.seconds['wall']:.1f} s more until all have their copies"
+                yield Figure(
+                    "cli",
+                    f"{name}: {files:,} files of {size:,} bytes, no configuration",
+                    files / measured.seconds["wall"],
+                    "files/s",
+                    reference=reference,
+                    note=f"{measured.each(files)}; {then}",
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--files", type=int, default=5_000)
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--jobs", type=int, default=16)
     arguments = parser.parse_args()
-    files: int = arguments.files
-    with tempfile.TemporaryDirectory() as directory:
-        source, data = Path(directory) / "source", Path(directory) / "data"
-        for n in range(files):
-            file = source / f"{n % 100:02}/{n}.bin"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(os.urandom(arguments.size))
-        daemon = Daemon(arguments=[])
-        daemon.arguments = ["--data", str(data), "--listen", f"tcp:{daemon.public}"]
-        daemon.arguments += ["--admin", f"tcp:{daemon.admin_port}"]
-        with daemon:
-            print(f"load before: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-            with Measured(daemon) as measured:
-                bare(daemon, data, files, os.urandom(arguments.size), arguments.jobs)
-            print(measured.told("bare PUTs to a node", files))
-            for name, more in (("dragonbelly put", []), ("the same with --copies 1", ["--copies", "1"])):
-                with Measured(daemon) as measured:
-                    subprocess.run(
-                        [
-                            COMMAND,
-                            "put",
-                            "-q",
-                            "--jobs",
-                            str(arguments.jobs),
-                            *more,
-                            source,
-                            f"bench/{len(more)}",
-                        ],
-                        env={**os.environ, "DRAGONBELLY_URL": daemon.url},
-                        check=True,
-                    )
-                thin = daemon.status()["thin"]["files"]
-                print(measured.told(name, files), thin, "wait for copies", flush=True)
-                with Measured(daemon) as measured:
-                    while daemon.status()["thin"]["files"]:
-                        time.sleep(0.1)
-                print(f"until all have their copies: {measured.seconds['wall']:.1f} s more")
+    settings = Settings(cli_files=arguments.files, cli_size=arguments.size, cli_jobs=arguments.jobs)
+    for figure in figures(settings):
+        print(figure, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import re
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
@@ -41,11 +41,13 @@ def status(answer: bytes) -> int:
 
 
 class Connection:
-    """One; ``job`` is what its request is for, whatever that is to the caller."""
+    """One; ``job`` is what its request is for, whatever that is to the caller; ``idle`` is where it waits."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], idle: deque[Connection]) -> None:
         self.address = address
         self.job: object = None
+        self.idle = idle
+        idle.append(self)
         self._data = b""
         self._connect()
 
@@ -87,8 +89,8 @@ class Pool:
     """So many connections to one server; ``idle`` are those without a request."""
 
     def __init__(self, address: tuple[str, int], connections: int) -> None:
-        self.all = [Connection(address) for _ in range(connections)]
-        self.idle = deque(self.all)
+        self.idle: deque[Connection] = deque()
+        self.all = [Connection(address, self.idle) for _ in range(connections)]
 
     def send(self, request: bytes, job: object) -> None:
         """On an idle connection; there must be one."""
@@ -96,25 +98,24 @@ class Pool:
         connection.job = job
         connection.send(request)
 
-    def wait(self, seconds: float, answered: Callable[[object, bytes], None]) -> None:
-        """
-        For answers, for so long at most; ``answered(job, answer)`` is told of each.
-
-        :raises TimeoutError: none came for ``PATIENCE`` seconds.
-        """
-        readable, _, _ = select.select(self.all, (), (), seconds)
-        if not readable and seconds >= PATIENCE:
-            raise TimeoutError(f"{self.busy} requests were not answered within {seconds:g} s")
-        for connection in readable:
-            answer = connection.receive()
-            if answer is not None:
-                self.idle.append(connection)
-                answered(connection.job, answer)
-
-    @property
-    def busy(self) -> int:
-        return len(self.all) - len(self.idle)
-
     def close(self) -> None:
         for connection in self.all:
             connection.close()
+
+
+def wait(connections: Sequence[Connection], seconds: float, answered: Callable[[object, bytes], None]) -> None:
+    """
+    For answers, for so long at most; ``answered(job, answer)`` is told of each, its connection being idle
+    again.
+
+    :raises TimeoutError: none came for ``PATIENCE`` seconds.
+    """
+    # Not epoll: that waits for whole milliseconds only.
+    readable, _, _ = select.select(connections, (), (), seconds)
+    if not readable and seconds >= PATIENCE:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    for connection in readable:
+        answer = connection.receive()
+        if answer is not None:
+            connection.idle.append(connection)
+            answered(connection.job, answer)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from benchmarks import paths
-from benchmarks.connections import PATIENCE, Pool, status
+from benchmarks.connections import PATIENCE, Pool, status, wait
 from benchmarks.quantiles import quantile
 
 CONNECTIONS = 32
@@ -90,8 +90,8 @@ def drive(
         crowded = not pool.idle
         if schedule.rate and now > end:
             raise RuntimeError(f"{schedule.total - len(latencies)} of {schedule.total} requests got no answer")
-        wait = PATIENCE if crowded or sent == schedule.total else schedule.due(sent) - (clock() - began)
-        pool.wait(max(0.0, wait), answered)
+        seconds = PATIENCE if crowded or sent == schedule.total else schedule.due(sent) - (clock() - began)
+        wait(pool.all, max(0.0, seconds), answered)
     return Latencies(
         requests=schedule.total,
         seconds=clock() - began,

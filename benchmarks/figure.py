@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal, Self
@@ -62,6 +63,9 @@ class Figure:
             return None
         return self.must.met(self.value if self.ratio is None else self.ratio)
 
+    def __str__(self) -> str:
+        return f"{self.name}: {number(self.value)} {self.unit}" + (f" ({self.note})" if self.note else "")
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -70,6 +74,13 @@ class Skipped:
     row: str
     name: str
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: not measured, {self.why}"
+
+
+#: What a row of the report is made by.
+Row = Iterator[Figure | Skipped]
 
 
 def number(value: float) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
+from benchmarks.figure import Figure, Row
+from benchmarks.settings import Settings
 from tests.servers.daemon import Daemon
 from tests.servers.nginx import NginxServer
 from tests.servers.redis import RedisServer
@@ -13,10 +15,8 @@ from tests.servers.redis import RedisServer
 PLAIN = '[replication]\nevery = "1s"\n[delete]\ngrace = "15m"\n[health]\nevery = "2s"\ntimeout = "1.5s"\n'
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
-    seconds = parser.parse_args().seconds
+def figures(settings: Settings) -> Row:
+    seconds = settings.idle
     with (
         RedisServer() as redis,
         NginxServer() as one,
@@ -30,10 +30,20 @@ def main() -> None:
         time.sleep(seconds)
         after = process.cpu_times()
         cpu = after.user + after.system - before.user - before.system
-        print(
-            f"idle: {100 * cpu / seconds:.2f} % of a core over {seconds:.0f} s with three backends, "
-            f"RSS {process.memory_info().rss / 2**20:.0f} MiB"
+        yield Figure(
+            "idle",
+            "an idle daemon with three backends",
+            100 * cpu / seconds,
+            "% of a core",
+            note=f"over {seconds:g} s; RSS {process.memory_info().rss / 2**20:.0f} MiB",
         )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    for figure in figures(Settings(idle=parser.parse_args().seconds)):
+        print(figure)
 
 
 if __name__ == "__main__":

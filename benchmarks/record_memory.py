@@ -1,80 +1,73 @@
 """
-How much memory Redis needs for a file: 100,000 records of paths of 55 bytes with two good replicas each.
+How much memory Redis needs for a file: paths of 55 bytes with two good replicas each, on two of eight backends.
 
-    python benchmarks/record_memory.py [FILES]
-
-Starts a redis-server of its own (from PATH).
+Run: ``python -m benchmarks.record_memory [--files 100000]``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import random
-import sys
+import argparse
 import time
-from pathlib import Path as FilePath
 
 from twisted.internet.defer import gatherResults
 
-from dragonbelly.ids import ulid
+from benchmarks.figure import Figure, Must, Row, number
+from benchmarks.filling import Kind, fill
+from benchmarks.settings import Settings
 from dragonbelly.interfaces import Snapshot
-from dragonbelly.model import Path, Record, Replica, ReplicaState, Version, VersionState
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.testing import reactor
-
-sys.path.insert(0, str(FilePath(__file__).resolve().parent.parent))
 from tests.servers.redis import RedisServer
 
-AT_ONCE = 100
-NOW = 1_700_000_000
+KIND = Kind(backends=tuple(f"store{n}" for n in range(1, 9)), copies=2)
+
+#: Commits under way at a time, and how many are made to see how fast it goes.
+AT_ONCE, COMMITS = 100, 10_000
 
 
-def file(n: int, random_bits: random.Random) -> tuple[Path, Record]:
-    """One file as it is when all is done: live, two good copies, not thin."""
-    digest = hashlib.sha256(str(n).encode()).digest()
-    name = f"{n // 1000:04d}/{digest.hex()[:40]}.jpg"
-    backends = random_bits.sample([f"store{k}" for k in range(1, 9)], 2)
-    version = Version(
-        id=ulid(NOW + n, random_bits.getrandbits),
-        state=VersionState.LIVE,
-        since=NOW + n,
-        size=random_bits.randrange(1 << 24),
-        sha256=digest,
-        replicas=tuple(Replica(backend, ReplicaState.GOOD, NOW + n) for backend in backends),
-        content_type="image/jpeg",
-    )
-    return Path("media", name), Record((version,))
-
-
-async def fill(store: RedisStore, files: int) -> float:
-    """Seconds taken."""
-    source = random.Random(0)
+async def commit(store: RedisStore, numbers: range) -> float:
+    """The files of these numbers, one commit each; commits a second."""
     began = time.monotonic()
-    for start in range(0, files, AT_ONCE):
-        some = [file(n, source) for n in range(start, min(files, start + AT_ONCE))]
+    for start in range(0, len(numbers), AT_ONCE):
+        some = [KIND.file(n) for n in numbers[start : start + AT_ONCE]]
         await gatherResults([store.commit(path, Snapshot(None, b""), record, None) for path, record in some])
-    return time.monotonic() - began
+    return len(numbers) / (time.monotonic() - began)
 
 
 def used_memory(server: RedisServer) -> int:
+    """Bytes."""
     lines = server.command("INFO", "memory").decode().splitlines()
     return int(next(line.split(":")[1] for line in lines if line.startswith("used_memory:")))
 
 
-def main() -> None:
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+def figures(settings: Settings) -> Row:
+    files = settings.memory_files
     with RedisServer() as server:
         store = RedisStore(reactor.start(), server.url)
         reactor.run(store.ready)
         before = used_memory(server)
-        seconds = reactor.run(lambda: fill(store, files), timeout=600)
+        fill(str(server.socket), files, KIND)
         used = used_memory(server) - before
-        sample = reactor.run(lambda: store.get(file(0, random.Random(0))[0]))
+        path, _ = KIND.file(0)
+        length = len(reactor.run(lambda: store.get(path)).token)
+        rate = reactor.run(lambda: commit(store, range(files, files + COMMITS)), timeout=600)
         reactor.run(store.close)
-    path, _ = file(0, random.Random(0))
-    print(f"path {len(path.member.encode())} bytes, record {len(sample.token)} bytes")
-    print(f"{files} files: {used} bytes of used_memory, {used / files:.0f} bytes a file")
-    print(f"{files / seconds:.0f} commits a second ({AT_ONCE} at once)")
+    yield Figure(
+        "memory",
+        f"Redis memory a file, path {len(path.member.encode())} bytes, two replicas, index",
+        used / files,
+        "bytes",
+        must=Must("<=", 440),
+        note=f"{files:,} files; a record is {length} bytes; "
+        f"{number(rate)} commits a second, {AT_ONCE} at once, from one process",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--files", type=int, default=100_000)
+    for figure in figures(Settings(memory_files=parser.parse_args().files)):
+        print(figure)
 
 
 if __name__ == "__main__":

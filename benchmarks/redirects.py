@@ -8,7 +8,6 @@ median of its turns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from statistics import median
@@ -17,7 +16,7 @@ from typing import Self
 import psutil
 
 from benchmarks import references
-from benchmarks.figure import Figure, Must, Reference, Skipped
+from benchmarks.figure import Figure, Must, Reference, Row, Skipped
 from benchmarks.paths import name
 from benchmarks.pinning import cores
 from benchmarks.settings import Settings
@@ -32,8 +31,6 @@ SAMPLE = f"/{name(0)}"
 
 #: The headers of our redirect that the references send as well.
 SAME = ("ETag", "Cache-Control", "Repr-Digest", "Link")
-
-Row = Iterator[Figure | Skipped]
 
 
 class Redirects(Started):

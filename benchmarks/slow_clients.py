@@ -19,6 +19,8 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 
+from benchmarks.figure import Figure, Must, Reference, Row
+from benchmarks.settings import Settings
 from tests.servers.daemon import Daemon
 from tests.servers.nginx import NginxServer
 from tests.servers.redis import RedisServer
@@ -98,9 +100,9 @@ class Load:
         self.seconds += time.monotonic() - began
         self.cpu += after.user + after.system - before.user - before.system
 
-    def __str__(self) -> str:
-        rate, cost = self.requests / self.seconds, 1e6 * self.cpu / self.requests
-        return f"{rate:.0f} requests/s, {cost:.0f} µs of CPU each"
+    @property
+    def cost(self) -> str:
+        return f"{1e6 * self.cpu / self.requests:.0f} µs of CPU each"
 
 
 def put(daemon: Daemon) -> None:
@@ -113,32 +115,43 @@ def put(daemon: Daemon) -> None:
         time.sleep(0.1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--slow", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+def figures(settings: Settings) -> Row:
     alone, beside = Load(), Load()
     context = multiprocessing.get_context("spawn")
     with RedisServer() as redis, NginxServer() as store, Daemon(redis.url, {"one": store}) as daemon:
         put(daemon)
         requests(daemon.public, 1)
         # In turns, for the machine may be busy with something else.
-        for _ in range(arguments.rounds):
-            alone.measure(daemon, arguments.seconds)
+        for _ in range(settings.rounds):
+            alone.measure(daemon, settings.seconds)
             ready = context.Event()
-            slow = context.Process(target=dawdle, args=(daemon.public, arguments.slow, ready), daemon=True)
+            slow = context.Process(target=dawdle, args=(daemon.public, settings.dawdling, ready), daemon=True)
             slow.start()
             ready.wait(60)
-            beside.measure(daemon, arguments.seconds)
+            beside.measure(daemon, settings.seconds)
             slow.kill()
             slow.join()
             time.sleep(1)
-    print(f"alone: {alone}; beside {arguments.slow} slow clients: {beside}")
-    ratio = (beside.requests / beside.seconds) / (alone.requests / alone.seconds)
-    kept = "kept" if ratio >= LEAST else "not kept"
-    print(f"ratio: {ratio:.2f}; at least {LEAST:.2f} is asked for: {kept}")
+    yield Figure(
+        "slow",
+        f"GETs on one connection beside {settings.dawdling:,} slow clients",
+        beside.requests / beside.seconds,
+        "/s",
+        reference=Reference("alone", alone.requests / alone.seconds),
+        must=Must(">=", LEAST),
+        note=f"alone {alone.cost}, beside them {beside.cost}",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--slow", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    settings = Settings(dawdling=arguments.slow, seconds=arguments.seconds, rounds=arguments.rounds)
+    for figure in figures(settings):
+        print(figure)
 
 
 if __name__ == "__main__":

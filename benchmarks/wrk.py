@@ -71,7 +71,7 @@ def installed() -> str | None:
 
 def cpu_of(processes: Sequence[psutil.Process]) -> float:
     """Seconds of CPU that they have had."""
-    return sum(used.user + used.system for used in (process.cpu_times() for process in processes))
+    return float(sum(used.user + used.system for used in (process.cpu_times() for process in processes)))
 
 
 def told(output: str) -> Mapping[str, Any]:
