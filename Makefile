@@ -31,12 +31,12 @@ unit: $(VENV)/.test servers
 
 # The servers that the tests start: installed from Debian where that is possible, else named.
 servers:
-	@etc/install-servers redis-server nginx curl zsh chromium chromedriver=chromium-driver \
+	@etc/install-servers redis-server nginx curl wrk zsh chromium chromedriver=chromium-driver \
 		systemd-analyze=systemd
 
 # What it can do on this machine, beside what others do: a few minutes; some of it: make bench ARGS="--only get,put"
 bench: $(VENV)/.test servers
-	@etc/install-servers wrk rclone /usr/lib/nginx/modules/ngx_http_lua_module.so=libnginx-mod-http-lua \
+	@etc/install-servers rclone /usr/lib/nginx/modules/ngx_http_lua_module.so=libnginx-mod-http-lua \
 		/usr/share/lua/5.1/nginx/redis.lua=lua-nginx-redis
 	$(BIN)/python -m benchmarks $(ARGS)
 

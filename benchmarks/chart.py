@@ -120,7 +120,7 @@ def _round_up(value: float) -> float:
     if value <= 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(value))
-    return next(unit * step for step in (1, 2, 4, 6, 8, 10) if unit * step >= value)
+    return next((unit * step for step in (1, 2, 4, 6, 8) if unit * step >= value), 10 * unit)
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "") -> str:

@@ -105,9 +105,10 @@ class Site(Started):
         )
 
     def fill(self, files: int, kind: filling.Kind = filling.Kind(BACKENDS)) -> None:
-        """Files of the numbers 0 to ``files - 1``."""
-        self.filled = filling.fill(str(self.redis.socket), files, kind)
-        self.files = files
+        """Until there are those of the numbers 0 to ``files - 1``."""
+        if files > self.files:
+            self.filled = filling.fill(str(self.redis.socket), files - self.files, kind, self.files)
+            self.files = files
 
 
 def family(daemon: Daemon) -> list[psutil.Process]:

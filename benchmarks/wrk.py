@@ -95,8 +95,19 @@ def run(url: str, requests: Requests, seconds: float, server: Sequence[psutil.Pr
 
     :raises RuntimeError: requests failed, or there were too few paths to ask for each once.
     """
-    # wrk takes whole seconds only.
-    program = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT), url, "--"]
+    # wrk takes whole seconds only; what takes more than 2 s would be a failure to it.
+    program = [
+        "wrk",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{max(1, round(seconds))}s",
+        "--timeout",
+        "30s",
+        "-s",
+        str(SCRIPT),
+        url,
+        "--",
+    ]
     before = cpu_of(server)
     with on(cores().load):
         done = subprocess.run(

@@ -1,0 +1,110 @@
+"""The benchmarks on real servers, with so little to do that it says nothing of their speed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.__main__ import measure
+from benchmarks.figure import Figure
+from benchmarks.filling import Kind, fill
+from benchmarks.paths import name
+from benchmarks.references import LlhttpRedis
+from benchmarks.references import fill as fill_references
+from benchmarks.settings import Settings
+from benchmarks.site import answer
+from benchmarks.wrk import Requests, run
+from dragonbelly.interfaces import Snapshot
+from dragonbelly.model import Path
+from dragonbelly.state.redis import RedisStore
+from dragonbelly.testing import reactor
+from tests.servers.nginx import NginxServer
+from tests.servers.redis import RedisServer
+
+pytestmark = pytest.mark.servers
+
+SETTINGS = Settings(files=200_000, hot=100, few=50, uploads=20, seconds=1, rounds=1)
+
+
+class TestFilling:
+    @staticmethod
+    def contents(server: RedisServer, files: int) -> tuple[Any, ...]:
+        """All that a store knows of so many files."""
+        store = RedisStore(reactor.start(), server.url)
+        paths = [Kind().file(n)[0] for n in range(files)]
+
+        async def read() -> tuple[Any, ...]:
+            await store.ready()
+            found = await store.get_many(paths)
+            listed = await store.page(paths[0].domain, "", "", 2 * files)
+            return found, listed, await store.use(), await store.counts()
+
+        found: tuple[Any, ...] = reactor.run(read)
+        reactor.run(store.close)
+        return found
+
+    def test_it_leaves_what_commits_leave(self) -> None:
+        files = 300
+        with RedisServer() as filled, RedisServer() as committed:
+            fill(str(filled.socket), files)
+            store = RedisStore(reactor.start(), committed.url)
+
+            async def commit() -> None:
+                await store.ready()
+                for n in range(files):
+                    path, record = Kind().file(n)
+                    await store.commit(path, Snapshot(None, b""), record, None)
+
+            reactor.run(commit)
+            reactor.run(store.close)
+            theirs = self.contents(committed, files)
+            assert self.contents(filled, files) == theirs
+            assert len(theirs[1]) == files
+
+    def test_of_many_numbers_by_several_processes(self) -> None:
+        files = 12_000
+        with RedisServer() as server:
+            fill(str(server.socket), 1_000)
+            fill(str(server.socket), files - 1_000, first=1_000)
+            snapshots, listed, use, counts = self.contents(server, files)
+        assert all(snapshot.record.live for snapshot in snapshots)
+        assert listed == [name(n) for n in range(files)]
+        assert sum(each.objects for each in use.values()) == 3 * files
+        assert (counts.files, counts.queued, counts.thin, counts.damaged) == (files, 0, 0, 0)
+
+
+def test_wrk_asks_for_the_paths_that_are_filled_in() -> None:
+    with NginxServer() as nginx:
+        here = psutil.Process(nginx.running.pid)
+        nginx.root.joinpath("0000").mkdir()
+        for n in range(10):
+            nginx.root.joinpath(name(n)).write_bytes(b"")
+        load = run(nginx.url, Requests(size=10), 1, [here])
+        assert load.requests > 0
+        # All but the first ten are not there.
+        with pytest.raises(RuntimeError, match="requests failed"):
+            run(nginx.url, Requests(size=1_000_000, once=True), 1, [here])
+        asked = {line.split('"')[1].split()[1] for line in nginx.requests()}
+    assert {f"/{name(n)}" for n in range(10)} < asked
+    assert all(Path("media", path[1:]).name == name(int(path[6:46])) for path in asked)
+
+
+def test_llhttp_and_txredisapi_redirect_to_the_value() -> None:
+    location = f"http://127.0.0.1:1/media/@01HF8X00000000000000000000/{name(0)}"
+    with RedisServer() as redis:
+        fill_references(redis, 20, location)
+        with LlhttpRedis(redis, {"ETag": '"x"'}) as server:
+            found = answer(server.url, f"/{name(17)}")
+            answer(server.url, "/nothing", 404)
+    assert found["Location"] == location.replace(name(0).partition("/")[2], name(17).partition("/")[2])
+    assert found["ETag"] == '"x"'
+
+
+def test_rows_on_real_servers() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    found = list(measure(frozenset({"latency", "put", "uploads"}), SETTINGS))
+    assert set(psutil.Process().children(recursive=True)) <= before, "servers are left"
+    assert all(isinstance(one, Figure) and one.value > 0 for one in found)
+    assert [one.row for one in found] == ["latency"] * 4 + ["put", "uploads"]
