@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH = 860
+WIDTH = 1000
 
 #: Colours of text, axes, what others did, and ours: blue and grey are told apart by everybody.
 STYLE = """\
@@ -57,7 +57,7 @@ class Line:
 
 def bars(panels: Sequence[Panel], below: str) -> str:
     """Panels of horizontal bars, one below the other, each to a scale of its own; ``below`` is small print."""
-    left, right, row = 330, 80, 24
+    left, right, row = 330, 300, 24
     room = WIDTH - left - right
     parts: list[str] = []
     y = 8
@@ -132,7 +132,7 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "") -> st
 def _document(parts: list[str], height: float, below: str) -> str:
     words, small = below.split(), [""]
     for word in words:
-        if len(small[-1]) + len(word) > 135:
+        if len(small[-1]) + len(word) > 155:
             small.append("")
         small[-1] += f" {word}" if small[-1] else word
     for line in small:

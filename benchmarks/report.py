@@ -17,8 +17,9 @@ COLUMNS = ("what", "figure", "ratio", "to", "wanted", "so")
 PANELS = (
     ("get", "Redirects a second, one process", "/s"),
     ("latency", "p99 in ms, at half of the most", "ms"),
-    ("write", "Uploads a second, one process", "/s"),
-    ("copy", "Copies, nginx to nginx", "/s"),
+    ("put", "PUTs a second, redirected, one process", "/s"),
+    ("uploads", "Whole uploads a second by the API, one process", "/s"),
+    ("copy", "Copies a second, nginx to nginx, one process", "/s"),
 )
 
 
@@ -54,9 +55,9 @@ class Report:
             Panel(
                 title,
                 [
-                    Bar(figure.name, figure.value, number(figure.value), ours=figure.ours)
-                    for figure in _once(self.figures)
-                    if figure.row == row and figure.unit.endswith(unit)
+                    Bar(name, figures[0].value, _labelled(figures), ours=figures[0].ours)
+                    for name, figures in _by_name(self.figures).items()
+                    if figures[0].row == row and figures[0].unit.endswith(unit)
                 ],
             )
             for row, title, unit in PANELS
@@ -70,9 +71,18 @@ class Report:
         (directory / "newest.svg").write_text(self.svg())
 
 
-def _once(figures: Sequence[Figure]) -> list[Figure]:
-    """Each figure once, though it be held against several others."""
-    return list({figure.name: figure for figure in figures}.values())
+def _by_name(figures: Sequence[Figure]) -> dict[str, list[Figure]]:
+    """Each figure is there as often as there are others that it is held against."""
+    found: dict[str, list[Figure]] = {}
+    for figure in figures:
+        found.setdefault(figure.name, []).append(figure)
+    return found
+
+
+def _labelled(figures: Sequence[Figure]) -> str:
+    """What stands beside its bar: the value, and how many times those it is held against that is."""
+    held = [(figure.ratio, figure.reference.name) for figure in figures if figure.reference is not None]
+    return ", ".join([number(figures[0].value), *(f"{ratio:.2f} x {name}" for ratio, name in held)])
 
 
 def cells(figure: Figure) -> tuple[str, ...]:

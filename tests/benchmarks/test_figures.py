@@ -146,7 +146,7 @@ class TestReport:
         assert bars == ["theirs", "ours", "ours"]  # nginx, GET, p99; memory is in no panel
         texts = [text.text for text in root.iter(f"{SVG}text")]
         assert texts.count("GET, <cached>") == 1
-        assert "40,000" in texts
+        assert "40,000, 0.40 x nginx return 302, 0.80 x lua" in texts
         assert "A & B <processor>" in " ".join(filter(None, texts))
 
     def test_it_is_written_where_it_is_asked_to(self, tmp_path: Path) -> None:
