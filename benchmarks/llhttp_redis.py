@@ -23,6 +23,8 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 class Redirector(protocol.Protocol):
     """One connection; of requests that are pipelined the answers may come in another order."""
 
+    transport: Any
+
     def __init__(self, redis: Any, rest: bytes) -> None:
         self._redis, self._rest = redis, rest
         self._url = b""

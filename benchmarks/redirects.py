@@ -8,8 +8,9 @@ median of its turns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import median
 from typing import Self
 
@@ -132,23 +133,17 @@ class Redirects(Started):
     def get(self) -> Row:
         say = self.settings.say
         say(f"warming the caches: {self.settings.hot:,} paths, each once")
-        servers: dict[str, references.Reference] = {"nginx": self.nginx, "llhttp": self.llhttp}
-        if self.lua is not None:
-            servers["lua"] = self.lua
-        daemons = {"cached": self.cached, "nodes": self.by_nodes, "links": self.signed_links}
-        contest = {
-            server.title: lambda server=server: self._hot(server.url, server.psutil())
-            for server in servers.values()
+        servers = [server for server in (self.nginx, self.lua, self.llhttp) if server is not None]
+        contest: dict[str, Callable[[], Load]] = {
+            server.title: partial(self._hot, server.url, server.psutil()) for server in servers
         }
+        daemons = {"cached": self.cached, "nodes": self.by_nodes, "links": self.signed_links}
         for what, daemon in daemons.items():
             self._warmed(daemon)
-            contest[what] = lambda daemon=daemon: self._hot(daemon.url, family(daemon))
+            contest[what] = partial(self._hot, daemon.url, family(daemon))
         contest["cold"] = self._cold_once
         loads = in_turns(contest, self.settings)
         self._found = loads
-
-        def reference(server: references.Reference) -> Reference:
-            return Reference(server.title, rate(loads[server.title]))
 
         def figure(what: str, called: str, against: references.Reference, must: float) -> Figure:
             cheaper = median(cpu_each(loads[against.title])) / median(cpu_each(loads[what]))
@@ -157,12 +152,12 @@ class Redirects(Started):
                 called,
                 rates(loads[what]),
                 "/s",
-                reference=reference(against),
+                reference=Reference(against.title, rate(loads[against.title])),
                 must=Must(">=", must),
                 note=f"{cost(loads[what])}; by CPU {cheaper:.2f} of {against.title}",
             )
 
-        for server in servers.values():
+        for server in servers:
             theirs = loads[server.title]
             yield Figure.of_runs("get", server.title, rates(theirs), "/s", note=cost(theirs), ours=False)
         yield figure("cached", "GET, cached", self.nginx, 0.38)
@@ -244,15 +239,14 @@ class Redirects(Started):
             for where, size in ((self.site, files), (small, few)):
                 daemons[size] = (where.daemon(cache=self.settings.hot), where.daemon(cache=0))
             small.fill(few)
-            contest = {}
+            contest: dict[str, Callable[[], Load]] = {}
             for size, (caching, asking) in daemons.items():
                 answer(caching.url, SAMPLE)
                 answer(asking.url, SAMPLE)
                 warm(caching.url, Requests(size=few))
-                contest[f"{few:,} of {size:,}, cached"] = lambda it=caching: self._hot(it.url, family(it), few)
-                contest[f"any of {size:,}, no cache"] = lambda it=asking, size=size: self._hot(
-                    it.url, family(it), size
-                )
+                hot = partial(self._hot, caching.url, family(caching), few)
+                contest[f"{few:,} of {size:,}, cached"] = hot
+                contest[f"any of {size:,}, no cache"] = partial(self._hot, asking.url, family(asking), size)
             loads = in_turns(contest, self.settings)
         for what, called in (
             (f"{few:,} of {{}}, cached", f"GET of {few:,} files, cached, {files:,} in the store"),
@@ -274,13 +268,14 @@ class Redirects(Started):
             yield Skipped("workers", "two workers ÷ one", "this version has no [http] workers")
             return
         daemons = {n: self.site.daemon(cache=self.settings.hot, workers=n) for n in (1, 2)}
+        for n, daemon in daemons.items():
+            # Each worker has a cache of its own: one pass fills a part of it.
+            for _ in range(3 if n > 1 else 1):
+                self._warmed(daemon)
         contest = {
-            f"{n} workers": lambda it=daemon: self._hot(it.url, family(it))
-            for n, daemon in daemons.items()
-            if self._warmed(daemon)
+            f"{n} worker(s)": partial(self._hot, daemon.url, family(daemon)) for n, daemon in daemons.items()
         }
-        loads = in_turns(contest, self.settings)
-        one, two = loads["1 workers"], loads["2 workers"]
+        one, two = in_turns(contest, self.settings).values()
         yield Figure.of_runs(
             "workers",
             "GET, cached, two workers",

@@ -112,7 +112,10 @@ class Scale(Started):
         }
         uncached, cached = in_turns(contest, self.settings).values()
         self.wanted = self.wanted or SHARE * rate(uncached)
-        waits = constant_rate(self._asking.url, Requests(size=files), self.wanted, self.settings.seconds)
+        waits = [
+            constant_rate(self._asking.url, Requests(size=files), self.wanted, self.settings.seconds)
+            for _ in range(self.settings.rounds)
+        ]
         return Size(
             files=files,
             filled=self._site.filled,
@@ -121,8 +124,8 @@ class Scale(Started):
             cached=rate(cached),
             cpu=median(cpu_each(uncached)),
             redis_cpu=median(spent),
-            p50=waits.p50,
-            p99=waits.p99,
+            p50=median(each.p50 for each in waits),
+            p99=median(each.p99 for each in waits),
             rss=rss(self._asking),
         )
 
