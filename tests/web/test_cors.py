@@ -10,6 +10,8 @@ from tests.web.test_uploads_api import is_problem
 from tests.web.wire import Said
 from tests.web.world import World
 
+pytestmark = pytest.mark.lanes
+
 MakeWorld = Callable[..., World]
 
 APP = "https://app.example.com"

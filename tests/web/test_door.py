@@ -13,6 +13,8 @@ from tests.web.test_uploads_api import is_problem
 from tests.web.wire import Said
 from tests.web.world import NOW, World
 
+pytestmark = pytest.mark.lanes
+
 MakeWorld = Callable[..., World]
 
 KEY = SigningKey("k2", b"n" * 32)

@@ -20,6 +20,8 @@ from dragonbelly.web.paths import quote_name
 from tests.web.wire import Connection
 from tests.web.world import World
 
+pytestmark = pytest.mark.lanes
+
 MakeWorld = Callable[..., World]
 
 TWO_DOMAINS = """

@@ -12,6 +12,8 @@ from dragonbelly.model import ReplicaState
 from tests.web.test_uploads_api import is_problem
 from tests.web.world import EVERYBODY, World
 
+pytestmark = pytest.mark.lanes
+
 MakeWorld = Callable[..., World]
 
 POLICIES = "[policy.default]\ncopies = 2\n[policy.one]\ncopies = 1\n"

@@ -16,6 +16,8 @@ from tests.web.test_uploads_api import is_problem
 from tests.web.wire import Connection, Said, Wire
 from tests.web.world import World
 
+pytestmark = pytest.mark.lanes
+
 MakeWorld = Callable[..., World]
 
 TOKENS = "".join(

@@ -15,6 +15,8 @@ from dragonbelly.model import Path
 from tests.web.wire import Connection, Said
 from tests.web.world import World
 
+pytestmark = pytest.mark.lanes
+
 MakeWorld = Callable[..., World]
 UNKNOWN = "01J9ZQ4Y7H8V5N3K2M1R0TXWCE"
 

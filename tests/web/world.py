@@ -156,8 +156,8 @@ class Tracked:
 class World:
     """
     ``settings`` is a piece of a configuration; there are ``stores`` storage servers called ``s1``, ``s2``, …
-    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites.  ``random`` is what the
-    daemon leaves to chance.
+    with ``options``, two copies are owed.  ``public`` and ``admin`` are the sites; connections to ``public``
+    begin in the ``lane``, fast or slow.  ``random`` is what the daemon leaves to chance.
     """
 
     def __init__(
@@ -168,6 +168,7 @@ class World:
         options: str = "",
         opened: bool = True,
         random: Random | None = None,
+        lane: str = "fast",
     ) -> None:
         self.clock = Clock()
         self.clock.rightNow = NOW
@@ -180,7 +181,10 @@ class World:
         self.metrics = Metrics()
         store: Any = self.store
         self.daemon = Daemon(self.clock, self.config, store, self.metrics, "test", random)
-        self.public, self.admin = self.daemon.public_site, self.daemon.admin_site
+        self.public: Any = self.daemon.public_site
+        self.admin = self.daemon.admin_site
+        if lane == "slow":
+            self.public = self.public.site
         if opened:
             self.daemon.startService()
             for name in names:
