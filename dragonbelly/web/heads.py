@@ -21,11 +21,12 @@ LINE_COST = 32
 #: Ends the head of a request.
 END = b"\r\n\r\n"
 
-_LINE = re.compile(rb"(GET|HEAD|PUT|POST|PATCH|DELETE) (/[!-~]*) HTTP/1\.1")
+_LINE = re.compile(rb'(GET|HEAD|PUT|POST|PATCH|DELETE) (/[!"$-~]*) HTTP/1\.1')
 
 #: RFC 9112 section 5, without folding; bytes that are no ASCII are field text of old (RFC 9110 section 5.5).
-_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)+\r\n")
-_FIELD = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+#: Possessive: what does not match is given up in one pass.
+_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+\r\n)++\r\n")
+_FIELD = re.compile(rb"([^:\r\n]++):([^\r\n]*+)\r\n")
 
 _LENGTH = re.compile(r"[0-9]{1,9}")
 
@@ -36,7 +37,8 @@ _ODD = frozenset({"transfer-encoding", "expect", "upgrade"})
 class Fields(NamedTuple):
     """
     The fields of one head: ``headers`` by lower-case name, several values joined with commas; ``host`` as it
-    came; ``length`` of the body in bytes; ``size`` is what they count for the limit of a head.
+    came; ``length`` of the body in bytes; ``size`` is what they, and the empty line behind them, count for the
+    limit of a head.
     """
 
     headers: Mapping[str, str]
@@ -62,7 +64,7 @@ def read_fields(block: bytes) -> Fields | None:
         key = name.decode().lower()
         hosts += key == "host"
         lengths += key == "content-length"
-        text = value.decode("latin-1")
+        text = value.strip(b" \t").decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     host = headers.get("host", "")
     length = headers.get("content-length", "0")
@@ -75,4 +77,4 @@ def read_fields(block: bytes) -> Fields | None:
         or not _ODD.isdisjoint(headers)
     ):
         return None
-    return Fields(headers, host.encode("latin-1"), int(length), len(block) + LINE_COST * len(found))
+    return Fields(headers, host.encode("latin-1"), int(length), len(block) + LINE_COST * (len(found) + 1))
