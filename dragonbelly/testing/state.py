@@ -13,8 +13,8 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from dragonbelly.errors import BadRecord, Conflict
-from dragonbelly.interfaces import Claim, Counts, IStateStore, Snapshot
+from dragonbelly.errors import BadRecord, Conflict, StateUnavailable
+from dragonbelly.interfaces import Claim, Counts, IStateStore, ITracked, Snapshot
 from dragonbelly.model import (
     BackendState,
     Path,
@@ -647,6 +647,125 @@ class StateStoreContract:
         assert await store.set_meta("epoch", "0012", "")
         assert await store.set_meta("epoch", "", "é")
         assert await store.meta("epoch") == "é"
+
+    # --- what changes of what was read ---------------------------------------------------------------------
+
+    @_on_store
+    async def test_a_reader_provides_the_interface(self, store: IStateStore) -> None:
+        reader, other = await self._reader(store), await self._reader(store)
+        for each in (reader, other):
+            assert verifyObject(ITracked, each.tracked)
+
+    @_on_store
+    async def test_a_reader_reads_what_is_there(self, store: IStateStore) -> None:
+        reader = await self._reader(store)
+        assert await reader.tracked.get(PHOTO) == Snapshot(None, b"")
+        committed = await put(store, PHOTO, record())
+        assert await reader.tracked.get(PHOTO) == committed == await store.get(PHOTO)
+
+    @_on_store
+    async def test_a_reader_says_that_something_is_no_record(self, store: IStateStore) -> None:
+        reader = await self._reader(store)
+        await self.plant(store, PHOTO, b"\xc1")
+        try:
+            await reader.tracked.get(PHOTO)
+        except BadRecord:
+            return
+        raise AssertionError("it passed for a record")
+
+    @_on_store
+    async def test_a_change_is_told_to_all_who_read_it(self, store: IStateStore) -> None:
+        first = await put(store, PHOTO, record())
+        readers = [await self._reader(store) for _ in range(2)]
+        for reader in readers:
+            await reader.tracked.get(PHOTO)
+        await store.commit(PHOTO, first, record(size=20), None)
+        for reader in readers:
+            await self._told(store, reader, PHOTO)
+            assert reader.told == [PHOTO.member]
+
+    @_on_store
+    async def test_what_appears_and_what_goes_is_told(self, store: IStateStore) -> None:
+        reader = await self._reader(store)
+        snapshot = await reader.tracked.get(PHOTO)
+        for new in (record(), None, record(size=30)):
+            reader.told.clear()
+            snapshot = await store.commit(PHOTO, snapshot, new, None)
+            await self._told(store, reader, PHOTO)
+            assert await reader.tracked.get(PHOTO) == snapshot
+
+    @_on_store
+    async def test_it_is_told_once_and_again_only_of_what_is_read_again(self, store: IStateStore) -> None:
+        reader, other = await self._reader(store), Path("media", "other")
+        for path in (PHOTO, other):
+            await put(store, path, record())
+            await reader.tracked.get(path)
+        for size in (20, 30, 40):
+            await put(store, PHOTO, record(size=size))
+        await put(store, other, record(size=20))
+        await self._told(store, reader, other)
+        assert reader.told == [PHOTO.member, other.member]
+        await reader.tracked.get(PHOTO)
+        await put(store, PHOTO, record(size=50))
+        await self._told(store, reader, PHOTO, times=2)
+
+    @_on_store
+    async def test_what_did_not_change_is_not_told(self, store: IStateStore) -> None:
+        """What is due, and when, is no part of a record; nor is a commit that lost."""
+        reader, other = await self._reader(store), Path("media", "other")
+        snapshots = [await put(store, path, record(), due=0.0) for path in (PHOTO, other)]
+        for path in (PHOTO, other):
+            await reader.tracked.get(path)
+        await store.hasten([PHOTO])
+        for claim in await store.claim(10, 100.0):
+            await store.settle(claim, None)
+        await conflict_of(store, PHOTO, Snapshot(None, b""), record(size=20))
+        await store.commit(other, snapshots[1], record(size=20), None)
+        await self._told(store, reader, other)
+        assert reader.told == [other.member]
+
+    @_on_store
+    async def test_a_reader_knows_how_long_it_may_be_believed(self, store: IStateStore) -> None:
+        reader = await self._reader(store)
+        tracked, proven = reader.tracked, reader.tracked.proven
+        assert 0 < proven < tracked.until
+        await self._until(store, lambda: tracked.proven > proven)
+        assert tracked.until > tracked.proven
+
+    async def _reader(self, store: IStateStore) -> _Reader:
+        """One that is told what changes."""
+        reader = _Reader(store.track())
+
+        async def reads() -> bool:
+            try:
+                await reader.tracked.get(Path("media", "nothing"))
+            except StateUnavailable:
+                return False
+            return reader.tracked.until > 0
+
+        while not await reads():
+            await self.elapse(store, 0.01)
+        reader.told.clear()
+        return reader
+
+    async def _told(self, store: IStateStore, reader: _Reader, path: Path, times: int = 1) -> None:
+        await self._until(store, lambda: reader.told.count(path.member) == times)
+
+    async def _until(self, store: IStateStore, check: Callable[[], bool]) -> None:
+        for _ in range(1000):
+            if check():
+                return
+            await self.elapse(store, 0.01)
+        raise AssertionError("it did not come")
+
+
+class _Reader:
+    """A reader, and what it was told."""
+
+    def __init__(self, tracked: ITracked) -> None:
+        self.tracked = tracked
+        self.told: list[str | None] = []
+        tracked.changed = self.told.append
 
 
 async def put(store: IStateStore, path: Path, new: Record, due: float | None = None) -> Snapshot:
