@@ -49,7 +49,8 @@ class Connection:
     A call while nothing is connected fails at once, and one that gets no answer within ``reply_timeout``
     seconds ends the connection: always with ``StateUnavailable``, which says what failed.  Commands are
     pipelined.  ``observe`` is told the name and the seconds of each command that was answered.  ``factory``
-    makes protocols of another kind, and ``prepare`` is given each before it is used.
+    makes protocols of another kind, and ``prepare`` is given each before it is used.  One that is ``quiet``
+    does not say in the log when it is up or down: another one to the same place does.
 
     A server that is not any more what it was when it was greeted is left within seconds: one that was made a
     replica, was emptied, or is the master no more in the eyes of the sentinels.
@@ -67,14 +68,16 @@ class Connection:
         observe: Callable[[str, float], None] | None = None,
         factory: IProtocolFactory | None = None,
         prepare: Callable[[Any], Awaitable[None]] | None = None,
+        quiet: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._address = address
+        self.address = address
         self._endpoint = endpoint
         self._reply_timeout = reply_timeout
         self._observe = observe
         self._factory = factory or RedisFactory(reactor, reply_timeout)
         self._prepare = prepare
+        self._quiet = quiet
         #: A command and its reply, by which a server is known to be the one that it was.
         self.proof: tuple[Sequence[Argument], bytes] | None = None
         self._protocol: RedisProtocol | None = None
@@ -134,7 +137,7 @@ class Connection:
         if loop is not None:
             loop.cancel()
         if protocol is not None:
-            await _shielded(protocol.lost)
+            await shielded(protocol.lost)
 
     def _connected(self) -> RedisProtocol:
         self.start()
@@ -208,7 +211,7 @@ class Connection:
                 watching = Deferred.fromCoroutine(self._watch(protocol))
                 watching.addErrback(self._not_watched, protocol)
                 try:
-                    await _shielded(protocol.lost)
+                    await shielded(protocol.lost)
                 finally:
                     self._protocol = None
                     protocol.transport.abortConnection()
@@ -229,7 +232,7 @@ class Connection:
     async def _greet(self, protocol: RedisProtocol) -> None:
         """Make a fresh connection usable, or raise what is against it."""
         ask = protocol.execute_command
-        address = self._address
+        address = self.address
         try:
             if address.password is not None:
                 await protocol.log_in(*([address.username] if address.username else []), address.password)
@@ -282,15 +285,16 @@ class Connection:
 
     def _not_watched(self, failure: Failure, protocol: RedisProtocol) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("Redis at {address}: watching", failure, address=str(self._address))
+            self.log.failure("Redis at {address}: watching", failure, address=str(self.address))
             self._drop(protocol, "it cannot be watched")
 
     def _up(self, protocol: RedisProtocol) -> None:
         self._protocol = protocol
         self._refused = False
         self._why = ""
-        where = f"{self._address} ({protocol.told})" if protocol.told is not None else str(self._address)
-        self.log.info("Redis at {address}: connected", address=where)
+        where = f"{self.address} ({protocol.told})" if protocol.told is not None else str(self.address)
+        if not self._quiet:
+            self.log.info("Redis at {address}: connected", address=where)
         self._fire()
 
     def _drop(self, protocol: RedisProtocol, why: str) -> None:
@@ -302,8 +306,8 @@ class Connection:
             self._down(why)
 
     def _down(self, why: str, refused: bool = False) -> None:
-        if why != self._why:  # once for each reason, and not for each attempt
-            self.log.warn("Redis at {address}: {why}; trying again", address=str(self._address), why=why)
+        if why != self._why and not self._quiet:  # once for each reason, and not for each attempt
+            self.log.warn("Redis at {address}: {why}; trying again", address=str(self.address), why=why)
         self._why = why
         self._refused = refused
         self._fire()
@@ -317,10 +321,10 @@ class Connection:
     def _stopped(self, failure: Failure) -> None:
         self._fire()
         if not self._closed:
-            self.log.failure("Redis at {address}: gave up", failure, address=str(self._address))
+            self.log.failure("Redis at {address}: gave up", failure, address=str(self.address))
 
     def _said(self, what: str) -> str:
-        return f"Redis at {self._address}: {what}"
+        return f"Redis at {self.address}: {what}"
 
     def _unavailable(self, what: str) -> StateUnavailable:
         return StateUnavailable(self._said(what))
@@ -330,7 +334,7 @@ class _NoScript(Exception):
     """The server does not know the script."""
 
 
-def _shielded(event: Deferred[None]) -> Deferred[None]:
+def shielded(event: Deferred[None]) -> Deferred[None]:
     """One that fires with ``event`` and can be cancelled without it."""
     mirror: Deferred[None] = Deferred()
     event.addCallback(lambda _: None if mirror.called else mirror.callback(None))

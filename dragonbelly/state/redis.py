@@ -93,7 +93,7 @@ class RedisStore:
         self._clock = reactor
         self._random_bits = random_bits
 
-        def connection(timeout: float, factory: Any = None, prepare: Any = None) -> Connection:
+        def connection(timeout: float, **how: Any) -> Connection:
             return Connection(
                 reactor,
                 address,
@@ -101,15 +101,18 @@ class RedisStore:
                 endpoint(reactor, address, timeout / 2),
                 reply_timeout=timeout,
                 observe=observe,
-                factory=factory,
-                prepare=prepare,
+                **how,
             )
 
         self._redis = connection(reply_timeout)
         self._connections = [self._redis]
         self._tracked: list[TrackedRecords] = []
         self._make_tracked = lambda: TrackedRecords(
-            reactor, self._keys, reply_timeout, lambda *kind: connection(reply_timeout, *kind)
+            reactor,
+            self._keys,
+            reply_timeout,
+            lambda factory, prepare: connection(reply_timeout, factory=factory, prepare=prepare, quiet=True),
+            lambda: self._redis.run,
         )
         self._confirming: Confirming | None = None
         if ack_replicas:

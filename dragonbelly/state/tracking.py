@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import txredisapi
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -22,9 +22,9 @@ from dragonbelly.errors import StateUnavailable
 from dragonbelly.interfaces import ITracked, Snapshot
 from dragonbelly.model import Path
 from dragonbelly.state import accounts
-from dragonbelly.state.connection import Connection
+from dragonbelly.state.connection import Connection, shielded
 from dragonbelly.state.keys import Keys
-from dragonbelly.state.protocol import RedisProtocol
+from dragonbelly.state.protocol import RedisProtocol, one_line
 from dragonbelly.waiting import together
 
 #: Where a server tells what changed.
@@ -78,9 +78,9 @@ class Reading(RedisProtocol):
 
 
 class News(RedisProtocol):
-    """``heard`` is called with the keys that changed, or None: any may have."""
+    """``heard`` is called with the keys that changed; with anything else: any may have."""
 
-    heard: Callable[[list[bytes] | None], None]
+    heard: Callable[[Any], None]
 
     def replyReceived(self, reply: Any) -> None:
         if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
@@ -105,7 +105,8 @@ class Protocols(Factory):
 class TrackedRecords:
     """
     ``connect(factory, prepare)`` makes the connection that is kept up: with protocols of ``factory``, each of
-    which is given to ``prepare`` before it is used.  Nothing is connected before the first ``get``.
+    which is given to ``prepare`` before it is used.  ``run`` tells which run of which server is written to, ""
+    if that is not known: no other one is read.  Nothing is connected before the first ``get``.
     """
 
     _log = Logger()
@@ -116,66 +117,102 @@ class TrackedRecords:
         keys: Keys,
         reply_timeout: float,
         connect: Callable[..., Connection],
+        run: Callable[[], str],
     ) -> None:
         self.changed: Callable[[str | None], None] = lambda member: None
         self.proven = self.until = 0.0
         self._reactor = reactor
         self._keys = keys
+        self._run = run
         self._news = Protocols(News, reactor, reply_timeout)
         self.connection = connect(Protocols(Reading, reactor, reply_timeout), self._prepare)
         self._protocol: Reading | None = None
+        self._beating: Deferred[None] | None = None
+        self._refusal = ""
 
     def get(self, path: Path) -> Deferred[Snapshot]:
         protocol = self._protocol
         if protocol is None:
             self.connection.start()
             return fail(StateUnavailable("nobody tells what changes"))
+        if self._is_another(protocol):
+            self.until = 0.0
+            protocol.transport.abortConnection()
+            return fail(StateUnavailable("what is written goes to another server"))
         return protocol.fetch(self._keys.record(path)).addCallback(_snapshot, path)
+
+    def _is_another(self, protocol: Reading) -> bool:
+        """Whether it leads to another server than what is written: as for some moments of a failover."""
+        run = self._run()
+        return run != protocol.run and run != ""
 
     async def _prepare(self, protocol: Reading) -> None:
         """Have the server tell what changes of all that is read."""
         news: News = await self.connection.open(self._news)
-        try:
-            if news.run != protocol.run:
-                raise ConnectionError("two connections led to two servers")
-            news.heard = self._heard
-            id = await news.execute_command("CLIENT", "ID")
-            await news.execute_command("SUBSCRIBE", NEWS)
-            await protocol.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", id)
-        except BaseException:
-            news.transport.abortConnection()
-            raise
         # They live and die together: without the one, the server tells nothing; without the other, nobody
         # hears.
         news.lost.addCallback(lambda _: protocol.transport.abortConnection())
         protocol.lost.addCallback(self._lost, protocol, news)
+        try:
+            await self._subscribe(protocol, news)
+        except (txredisapi.ResponseError, ConnectionError) as error:
+            self._refused(one_line(error))
+            raise
+        self._refused("")
         # What was told while nobody heard is not known.
         self.changed(None)
         self._protocol = protocol
-        beating = Deferred.fromCoroutine(self._beat(protocol, news))
-        beating.addErrback(self._not_beating, protocol)
-        protocol.lost.addCallback(lambda _: beating.cancel())
+        self._beating = Deferred.fromCoroutine(self._beat(protocol, news))
+        self._beating.addErrback(self._not_beating, protocol)
+
+    async def _subscribe(self, protocol: Reading, news: News) -> None:
+        if news.run != protocol.run:
+            raise ConnectionError("two connections led to two servers")
+        if self._is_another(protocol):
+            raise ConnectionError("what is written goes to another server")
+        news.heard = self._heard
+        id = await news.execute_command("CLIENT", "ID")
+        await news.execute_command("SUBSCRIBE", NEWS)
+        await protocol.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", id)
+
+    def _refused(self, why: str) -> None:
+        """Say it once.  That a server is away is said by the connection that everything else goes by."""
+        if why and why != self._refusal:
+            self._log.warn(
+                "Redis at {address}: it does not tell what changes, so every GET asks it: {why}",
+                address=str(self.connection.address),
+                why=why,
+            )
+        elif self._refusal and not why:
+            self._log.info("Redis at {address}: it tells what changes", address=str(self.connection.address))
+        self._refusal = why
 
     async def _beat(self, protocol: Reading, news: News) -> None:
-        while True:
+        while not self._is_another(protocol):
             began = self._reactor.seconds()
-            # What was told before a reply on the same connection was heard before it.
-            await together([protocol.execute_command("PING"), news.execute_command("PING")])
+            # What was told before a reply on the same connection was heard before it.  A protocol that is lost
+            # raises instead of failing.
+            await together([maybeDeferred(each.execute_command, "PING") for each in (protocol, news)])
             self.proven, self.until = began, began + BELIEVED
             await deferLater(self._reactor, BEAT)
+        protocol.transport.abortConnection()
 
     def _not_beating(self, failure: Failure, protocol: Reading) -> None:
         if not failure.check(CancelledError, txredisapi.RedisError):
             self._log.failure("Redis: hearing what changes", failure)
         protocol.transport.abortConnection()
 
-    def _lost(self, _: None, protocol: Reading, news: News) -> None:
-        news.transport.abortConnection()
+    def _lost(self, _: None, protocol: Reading, news: News) -> Deferred[None]:
         if self._protocol is protocol:
             self._protocol, self.until = None, 0.0
+            if self._beating is not None:
+                self._beating.cancel()
+        news.transport.abortConnection()
+        return shielded(news.lost)  # the end of the one is not told before that of the other
 
-    def _heard(self, keys: list[bytes] | None) -> None:
-        if keys is None:
+    def _heard(self, keys: Any) -> None:
+        """``keys`` is a list, or else it is not known which."""
+        if not isinstance(keys, list):
             self.changed(None)
             return
         for key in keys:
