@@ -172,6 +172,10 @@ class Counts(NamedTuple):
     damaged: int = 0
 
 
+#: Is told what was read, or why it cannot be told.
+Told = Callable[[Snapshot | Exception], None]
+
+
 class ITracked(Interface):
     """
     A reader of records that is told when what it read is not true any more: what keeps a cache of them true.
@@ -190,8 +194,14 @@ class ITracked(Interface):
         "told that a connection is dead.  0 while nothing is told."
     )
 
+    def ask(path: Path, told: Told) -> None:
+        """
+        ``told`` is called once, now or later: with the record, ``StateUnavailable`` (nothing is told now) or
+        ``BadRecord`` (there is something, and no record).
+        """
+
     def get(path: Path) -> Deferred[Snapshot]:
-        """:raises StateUnavailable: nothing is told.  :raises BadRecord: there is something, and no record."""
+        """The same as a Deferred."""
 
 
 class IStateStore(Interface):

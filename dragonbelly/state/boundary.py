@@ -8,6 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from dragonbelly.interfaces import ITracked, Snapshot
+from dragonbelly.model import Path
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -33,3 +36,17 @@ def answers(method: Callable[P, T]) -> Callable[P, Deferred[T]]:
             return fail()
 
     return call
+
+
+def asked(tracked: ITracked, path: Path) -> Deferred[Snapshot]:
+    """``ITracked.ask`` as a Deferred."""
+    answer: Deferred[Snapshot] = Deferred()
+
+    def told(result: Snapshot | Exception) -> None:
+        if isinstance(result, Exception):
+            answer.errback(result)
+        else:
+            answer.callback(result)
+
+    tracked.ask(path, told)
+    return answer

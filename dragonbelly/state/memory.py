@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from dragonbelly.errors import BadRecord, Conflict
-from dragonbelly.interfaces import Claim, Counts, IStateStore, ITracked, Snapshot
+from dragonbelly.interfaces import Claim, Counts, IStateStore, ITracked, Snapshot, Told
 from dragonbelly.model import FORMAT, BackendState, Path, Record, Use
 from dragonbelly.state import accounts
 from dragonbelly.state.boundary import answers
@@ -51,6 +51,9 @@ class MemoryTracked:
     @property
     def until(self) -> float:
         return self._clock.seconds() + 1.0
+
+    def ask(self, path: Path, told: Told) -> None:
+        self.get(path).addCallbacks(told, lambda failure: told(failure.value))
 
     def get(self, path: Path) -> Deferred[Snapshot]:
         self._read.add(path.member)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import txredisapi
-from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dragonbelly.errors import StateUnavailable
-from dragonbelly.interfaces import ITracked, Snapshot
+from dragonbelly.errors import BadRecord, StateUnavailable
+from dragonbelly.interfaces import ITracked, Snapshot, Told
 from dragonbelly.model import Path
 from dragonbelly.state import accounts
+from dragonbelly.state.boundary import asked
 from dragonbelly.state.connection import Connection, shielded
 from dragonbelly.state.keys import Keys
 from dragonbelly.state.protocol import RedisProtocol, one_line
@@ -41,40 +43,37 @@ class Reading(RedisProtocol):
     def __init__(self, clock: Any, reply_timeout: float) -> None:
         super().__init__(clock, reply_timeout)
         #: Who waits for the next replies, in order; None: txredisapi.
-        self._asked: deque[Deferred[Any] | None] = deque()
+        self._asked: deque[Callable[[Any], None] | None] = deque()
 
     def execute_command(self, *arguments: Any, **options: Any) -> Deferred[Any]:
         asked: Deferred[Any] = super().execute_command(*arguments, **options)
         self._asked.append(None)
         return asked
 
-    def fetch(self, key: str) -> Deferred[bytes | None]:
+    def fetch(self, key: str, told: Callable[[bytes | StateUnavailable | None], None]) -> None:
         """
-        The value, or None.  It has no timeout of its own: the beat ends a connection that does not answer.
+        ``told`` is called later, with the value, None if there is none, or what went wrong; it must not raise.
+        There is no timeout here: the beat ends a connection that does not answer.
         """
-        asked: Deferred[bytes | None] = Deferred()
-        self._asked.append(asked)
+        self._asked.append(told)
         self.transport.write(self._build_command("GET", key))
-        return asked
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         reader = self._reader
         reader.feed(data)
         while (reply := reader.gets()) is not False:
-            asked = self._asked.popleft() if self._asked else None
-            if asked is None:
+            told = self._asked.popleft() if self._asked else None
+            if told is None:
                 self.replyReceived(reply)
-            elif isinstance(reply, Exception):
-                asked.errback(StateUnavailable(f"GET: {reply}"))
             else:
-                asked.callback(reply)
+                told(StateUnavailable(f"GET: {reply}") if isinstance(reply, Exception) else reply)
 
     def connectionLost(self, why: Failure) -> None:
         super().connectionLost(why)
         asked, self._asked = self._asked, deque()
-        for waiting in asked:
-            if waiting is not None:
-                waiting.errback(StateUnavailable(f"GET: {self.reason}"))
+        for told in asked:
+            if told is not None:
+                told(StateUnavailable(f"GET: {self.reason}"))
 
 
 class News(RedisProtocol):
@@ -130,16 +129,34 @@ class TrackedRecords:
         self._beating: Deferred[None] | None = None
         self._refusal = ""
 
-    def get(self, path: Path) -> Deferred[Snapshot]:
+    def ask(self, path: Path, told: Told) -> None:
         protocol = self._protocol
         if protocol is None:
             self.connection.start()
-            return fail(StateUnavailable("nobody tells what changes"))
-        if self._is_another(protocol):
+            told(StateUnavailable("nobody tells what changes"))
+        elif self._is_another(protocol):
             self.until = 0.0
             protocol.transport.abortConnection()
-            return fail(StateUnavailable("what is written goes to another server"))
-        return protocol.fetch(self._keys.record(path)).addCallback(_snapshot, path)
+            told(StateUnavailable("what is written goes to another server"))
+        else:
+            protocol.fetch(self._keys.record(path), partial(self._came, path, told))
+
+    def get(self, path: Path) -> Deferred[Snapshot]:
+        return asked(self, path)
+
+    def _came(self, path: Path, told: Told, reply: bytes | StateUnavailable | None) -> None:
+        try:
+            if isinstance(reply, StateUnavailable):
+                told(reply)
+                return
+            try:
+                snapshot = accounts.snapshot(path, reply or accounts.ABSENT)
+            except BadRecord as error:
+                told(error)
+            else:
+                told(snapshot)
+        except Exception:
+            self._log.failure("{path} was read", path=path.member)  # others wait for their replies, too
 
     def _is_another(self, protocol: Reading) -> bool:
         """Whether it leads to another server than what is written: as for some moments of a failover."""
@@ -218,7 +235,3 @@ class TrackedRecords:
         for key in keys:
             if (path := self._keys.path_of(key)) is not None:
                 self.changed(path.member)
-
-
-def _snapshot(value: bytes | None, path: Path) -> Snapshot:
-    return accounts.snapshot(path, value or accounts.ABSENT)

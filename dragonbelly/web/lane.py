@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -66,11 +67,13 @@ _VALUE = re.compile("[^\x00-\x08\x0a-\x1f\x7f]*")
 class Manner:
     """How requests with the same headers are answered: read from the first one, used for those that follow."""
 
-    __slots__ = ("block", "domain", "end", "fields", "lines")
+    __slots__ = ("block", "domain", "end", "fields", "lines", "room")
 
-    def __init__(self, block: bytes, fields: Fields) -> None:
+    def __init__(self, block: bytes, fields: Fields, room: int) -> None:
         self.block = block
         self.fields = fields
+        #: Bytes that a request line may have.
+        self.room = room
         #: The domain whose redirects they may be told, and the request lines that lead to them; None: somebody
         #: has to decide.
         self.domain: str | None = None
@@ -151,7 +154,7 @@ class Lanes(ServerFactory):
         fields = read_fields(block)
         if fields is None:
             return None
-        manner = Manner(block, fields)
+        manner = Manner(block, fields, int(self.limits.header_size) - LINE_COST - fields.size)
         if "authorization" in fields.headers or fields.length:
             return manner
         try:
@@ -183,8 +186,17 @@ class Lanes(ServerFactory):
         return path, permission.expires if permission is not None else inf
 
 
+class Asked:
+    """A question to the store; its answer is not waited for any more when another one is under way."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Nothing is to be undone."""
+
+
 #: Of a connection that has not asked yet.
-_NOBODY = Manner(b"", Fields({}, b"", 0, 0))
+_NOBODY = Manner(b"", Fields({}, b"", 0, 0), 0)
 
 
 @implementer(IPushProducer)
@@ -200,7 +212,7 @@ class Lane(Protocol):
         self._manner = _NOBODY
         self._waiting = b""  # read, and not answered yet
         self._needed = 0  # more bytes than that have to wait before it goes on
-        self._answering: Deferred[Any] | None = None
+        self._answering: Deferred[Any] | Asked | None = None
         self._going = False
         self._clogged = False
         self._deaf = False  # enough waits, and no more is read
@@ -300,6 +312,10 @@ class Lane(Protocol):
                 redirect = manner.lines.get(line)
                 if redirect is not None and self._redirect(line, redirect):
                     return
+                if manner.domain is not None and len(line) <= manner.room and self._asked != self._lanes.last:
+                    asked = read_line(line)
+                    if asked is not None and asked[0] in _READS and self._find(line, *asked):
+                        return
         self._waiting += data
         if not self._asked and self._address() != self._entered:
             # A proxy told who its client is before anything else (the ``haproxy:`` endpoint).
@@ -330,7 +346,7 @@ class Lane(Protocol):
         manner: Manner | None = self._manner
         if manner is not None and block != manner.block:
             manner = self._lanes.manner(block) if asked is not None else None
-        if asked is None or manner is None or not self._fits(*asked, line, manner.fields):
+        if asked is None or manner is None or not self._fits(*asked, line, manner):
             self._hand_over()
             return
         size = end + manner.fields.length
@@ -345,15 +361,13 @@ class Lane(Protocol):
         if not (manner.domain is not None and asked[0] in _READS and self._find(line, *asked)):
             self._ask(*asked, waiting[end:size])
 
-    def _fits(self, method: str, target: bytes, line: bytes, fields: Fields) -> bool:
+    def _fits(self, method: str, target: bytes, line: bytes, manner: Manner) -> bool:
         """Whether it is answered here, with all limits kept."""
-        limits = self._lanes.limits
-        if self._asked == self._lanes.last:
+        if self._asked == self._lanes.last or len(line) > manner.room:
             return False  # the last one is told so
-        if len(line) + LINE_COST + fields.size > limits.header_size:
-            return False
+        length = manner.fields.length
         most = self._lanes.json_size if target.startswith(_API) else SMALL_BODY
-        return fields.length == 0 or (method in _WRITES and fields.length <= most)
+        return length == 0 or (method in _WRITES and length <= most)
 
     def _too_slow(self) -> None:
         self._lanes.limited("body_time")
@@ -383,8 +397,6 @@ class Lane(Protocol):
         """Look for the redirect of a file that is not led to yet; whether somebody sees to the request."""
         lanes, domain = self._lanes, self._manner.domain
         assert domain is not None
-        if (redirect := self._manner.lines.get(line)) is not None and self._redirect(line, redirect):
-            return True
         found = lanes.file(domain, method, target)
         if found is None:
             return False
@@ -393,19 +405,27 @@ class Lane(Protocol):
         if redirect is not None:
             return self._redirect(line, lanes.prepared.spell(line, path, redirect, until))
         lanes.connections.busy(self._seat)
-        asked = self._answering = lanes.prepared.read(path)
-        asked.addBoth(self._came, line, method, target, path, until)
+        asked = self._answering = Asked()
+        lanes.prepared.ask(path, partial(self._came, asked, line, method, target, path, until))
         return True
 
     def _came(
-        self, result: Snapshot | Failure, line: bytes, method: str, target: bytes, path: Path, until: float
+        self,
+        asked: Asked,
+        line: bytes,
+        method: str,
+        target: bytes,
+        path: Path,
+        until: float,
+        _: Snapshot | Exception,
+        redirect: Redirect | None,
     ) -> None:
-        if isinstance(result, Failure) and result.check(CancelledError):
-            return
-        prepared = self._lanes.prepared
+        if self._answering is not asked:
+            return  # the client is gone
         self._answering = None
-        redirect = prepared.find(path)
-        if redirect is not None and self._redirect(line, prepared.spell(line, path, redirect, until)):
+        if redirect is not None:
+            redirect = self._lanes.prepared.spell(line, path, redirect, until)
+        if redirect is not None and self._redirect(line, redirect):
             self._answered()
         else:
             self._ask(method, target, b"")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
-from twisted.internet.defer import Deferred, fail
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from dragonbelly.config.values import Config
 from dragonbelly.errors import StateUnavailable
@@ -73,24 +74,29 @@ class Prepared:
         known = redirect is not None and redirect.until > now
         return redirect if known and now - self.tracked.proven < self._stale else None
 
-    def read(self, path: Path) -> Deferred[Snapshot]:
+    def ask(self, path: Path, told: Callable[[Snapshot | Exception, Redirect | None], None]) -> None:
         """
-        The record as it is now; its redirect is kept, if it has one that nothing stands against.
-
-        :raises StateUnavailable: it cannot be read like this.  :raises BadRecord: it is none.
+        Read the record.  ``told`` is called once, now or later: with it, ``StateUnavailable`` or ``BadRecord``,
+        and with its redirect, which is kept, if it has one that nothing stands against.
         """
         if not self._most:
-            return fail(StateUnavailable("nothing is kept"))
-        member = path.member
-        mark = self._marks[member] = object()
-        asked = self.tracked.get(path)
-        asked.addCallbacks(
-            self._came,
-            self._failed,
-            callbackArgs=(path, mark, self._clock.seconds()),
-            errbackArgs=(member, mark),
-        )
-        return asked
+            told(StateUnavailable("nothing is kept"), None)
+            return
+        mark = self._marks[path.member] = object()
+        self.tracked.ask(path, partial(self._came, path, mark, self._clock.seconds(), told))
+
+    def read(self, path: Path) -> Deferred[Snapshot]:
+        """The record as a Deferred."""
+        answer: Deferred[Snapshot] = Deferred()
+
+        def told(result: Snapshot | Exception, _: Redirect | None) -> None:
+            if isinstance(result, Exception):
+                answer.errback(result)
+            else:
+                answer.callback(result)
+
+        self.ask(path, told)
+        return answer
 
     def forget(self, member: str) -> None:
         """It is, or may be, another now."""
@@ -110,21 +116,23 @@ class Prepared:
         for lines in self.lines.values():
             lines.clear()
 
-    def _came(self, snapshot: Snapshot, path: Path, mark: object, asked: float) -> Snapshot:
-        if self._marks.get(path.member) is not mark:
-            return snapshot  # news of it overtook the reply, or somebody asked later
-        del self._marks[path.member]
-        record = snapshot.record
-        if record is not None and (live := _plain(record)) is not None:
-            redirect = self._redirects.make(path, live)
-            redirect.until = min(redirect.until, asked + self._age)
-            self._keep(redirect)
-        return snapshot
-
-    def _failed(self, failure: Failure, member: str, mark: object) -> Failure:
-        if self._marks.get(member) is mark:
-            del self._marks[member]
-        return failure
+    def _came(
+        self,
+        path: Path,
+        mark: object,
+        asked: float,
+        told: Callable[[Snapshot | Exception, Redirect | None], None],
+        result: Snapshot | Exception,
+    ) -> None:
+        redirect = None
+        if self._marks.get(path.member) is mark:
+            del self._marks[path.member]
+            if not isinstance(result, Exception) and (live := _plain(result.record)) is not None:
+                redirect = self._redirects.make(path, live)
+                redirect.until = min(redirect.until, asked + self._age)
+                self._keep(redirect)
+        # Else news of it overtook the reply, or somebody asked later.
+        told(result, redirect)
 
     def _keep(self, redirect: Redirect) -> None:
         if (before := self._kept.get(redirect.member)) is not None:
@@ -151,6 +159,6 @@ class Prepared:
             del lines[line]
 
 
-def _plain(record: Record) -> Version | None:
+def _plain(record: Record | None) -> Version | None:
     """The live version, if its readers need not wait for a look at an upload, nor be told that all is lost."""
-    return None if record.pending or record.damaged else record.live
+    return None if record is None or record.pending or record.damaged else record.live

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from dragonbelly.backends.memory import MemoryBackend
 from dragonbelly.config import loads
 from dragonbelly.errors import StateUnavailable
-from dragonbelly.interfaces import IBackend, IBackendFactory, ITracked, Snapshot
+from dragonbelly.interfaces import IBackend, IBackendFactory, ITracked, Snapshot, Told
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import ObjectStat, Path, Record
 from dragonbelly.service import Daemon
@@ -143,6 +143,9 @@ class Tracked:
             return 0.0
         self.proven = self._memory.proven
         return self._memory.until  # type: ignore[no-any-return]
+
+    def ask(self, path: Path, told: Told) -> None:
+        self.get(path).addCallbacks(told, lambda failure: told(failure.value))
 
     def get(self, path: Path) -> Deferred[Snapshot]:
         if self.until and "get" not in self._store.failing | self._store.stuck:

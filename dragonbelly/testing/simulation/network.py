@@ -16,7 +16,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, StateUnavailable
-from dragonbelly.interfaces import IBackend, IObjectBody, IStateStore, ITracked, Snapshot
+from dragonbelly.interfaces import IBackend, IObjectBody, IStateStore, ITracked, Snapshot, Told
 from dragonbelly.model import ObjectStat, Path, Space, StoredKey, Target
 from dragonbelly.state.tracking import BELIEVED
 from dragonbelly.testing.simulation.clock import ProcessClock
@@ -200,6 +200,9 @@ class NewsWire:
     @property
     def until(self) -> float:
         return 0.0 if self._wire.cut else self.proven + BELIEVED
+
+    def ask(self, path: Path, told: Told) -> None:
+        self.get(path).addCallbacks(told, lambda failure: told(failure.value))
 
     def get(self, path: Path) -> Deferred[Snapshot]:
         tracked = self._tracked
