@@ -25,6 +25,9 @@ MARKER = ".dragonbelly/backend"
 #: Bytes of a key, at most.
 KEY_MAX = 1200
 
+#: What most keys are made of; to find that nothing is to be quoted takes ``quote`` twice as long.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/@-]*")
+
 _NO_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -49,7 +52,7 @@ def storage_key(path: Path, version: str, generation: int = 0) -> str:
 @lru_cache(maxsize=64)  # of one file it is asked for each of its replicas
 def quoted(key: str) -> str:
     """The key as the path of a URL, without a leading slash; ``@`` may stand there (RFC 3986, pchar)."""
-    return quote(key, safe="/@")
+    return key if _PLAIN.fullmatch(key) else quote(key, safe="/@")
 
 
 def key_of(path: Path, version: Version, replica: Replica) -> str:
