@@ -5,8 +5,8 @@ Run: ``python -m benchmarks.small_files [--files 10000] [--size 4096]``.  nginx,
 and on this machine; so is the client, and two cores are shared by all of them.
 
 "verified and replicated" is what the replicator does for uploads that nobody asked for since they came;
-"replicated" is the copies alone, of files that a reader or ``complete`` has verified: read, hashed, written, and
-seen there, 16 at a time in one process.
+"replicated" is the copies alone, of files that a reader or ``complete`` has verified: read, hashed, written,
+and seen there, 16 at a time in one process.
 """
 
 from __future__ import annotations

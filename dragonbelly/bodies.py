@@ -11,7 +11,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable
-from dragonbelly.interfaces import IBackend
+from dragonbelly.interfaces import IBackend, IObjectBody
 
 
 @implementer(IBodyProducer)
@@ -19,11 +19,11 @@ class BytesBody:
     """A body that is there already."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.data = data
         self.length = len(data)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._data)
+        consumer.write(self.data)
         return succeed(None)
 
     def pauseProducing(self) -> None:
@@ -34,6 +34,17 @@ class BytesBody:
 
     def stopProducing(self) -> None:
         """All was written at once."""
+
+
+async def read_whole(body: IObjectBody) -> bytes:
+    """
+    All its bytes: for bodies of which the size was looked at.
+
+    :raises BackendUnavailable: it broke off.
+    """
+    collected = _Collected()
+    body.deliver(collected)
+    return await collected.done
 
 
 async def read_small(backend: IBackend, key: str, limit: int = 4096) -> bytes:
@@ -47,21 +58,25 @@ async def read_small(backend: IBackend, key: str, limit: int = 4096) -> bytes:
     if body.size > limit:
         body.abandon()
         raise BackendRefused(f"{key} has {body.size} bytes, at most {limit} were expected")
-    collected = _Collected()
-    body.deliver(collected)
-    return await collected.done
+    return await read_whole(body)
 
 
 class _Collected(Protocol):
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self.done: Deferred[bytes] = Deferred()
+        self._stopped = False
+        self.done: Deferred[bytes] = Deferred(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        self._stopped = True  # else what was cancelled would fail as if the server had
+        if self.transport is not None:
+            self.transport.stopProducing()  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
         self._pieces.append(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.done.called:
+        if self.done.called or self._stopped:
             return
         if reason.check(ResponseDone):
             self.done.callback(b"".join(self._pieces))

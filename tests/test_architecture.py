@@ -69,7 +69,7 @@ LAYERS = (
 #: Libraries that are an affair of a few modules.
 PRIVATE = {
     "txredisapi": ("state",),
-    "treq": ("backends", "replication.copy", "client"),
+    "treq": ("client",),
     "django": ("contrib.django",),
 }
 

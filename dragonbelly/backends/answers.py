@@ -4,19 +4,19 @@ An answer of a storage server, and the ways to read its body: as an object's, wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web._newclient import _WrapperException
 from twisted.web.client import ResponseDone
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
-from dragonbelly.backends.connections import LARGE, Connection, Watch
+from dragonbelly.backends.connections import LARGE, Connection
+from dragonbelly.backends.response import Response
+from dragonbelly.backends.watch import Watch
 from dragonbelly.errors import BackendUnavailable
 from dragonbelly.interfaces import IObjectBody
 
@@ -34,38 +34,30 @@ LISTING_TIME = 300.0
 TRICKLE = 4096
 
 
-#: Digits of a length, at most: an exabyte.
-DIGITS = 18
-
-
 class Answer:
     """A response: its status and header have come.  ``what`` says to which request, for messages."""
 
-    def __init__(self, server: HttpServer, response: IResponse, connection: Connection) -> None:
-        self.status: int = response.code
-        self.headers: Headers = response.headers
-        self.what = ""
+    def __init__(
+        self, server: HttpServer, response: Response, connection: Connection, method: str, what: str
+    ) -> None:
+        self.status = response.status
+        self.what = what
         self.server = server
         self.connection = connection
-        self._response = response
-        self._turn = connection.turn
+        self.response = response
+        self._method = method
 
     def header(self, name: str) -> str | None:
         """A field's first value; bytes beyond ASCII are replaced."""
-        values = self.headers.getRawHeaders(name.encode("ascii"))
-        return values[0].decode("ascii", "replace") if values else None
+        value = self.response.headers.get(name.encode("ascii"))
+        return None if value is None else value.decode("ascii", "replace")
 
     @property
     def length(self) -> int | None:
         """
         ``Content-Length``: of the body, or of the body that a GET would have had, when this answers a HEAD.
         """
-        if self._response.request.method == b"HEAD":
-            announced = set(self.headers.getRawHeaders(b"content-length", ()))
-            only = announced.pop() if len(announced) == 1 else b""
-            return int(only) if only.isdigit() and len(only) <= DIGITS else None
-        length = self._response.length
-        return None if length is UNKNOWN_LENGTH or length >= 10**DIGITS else cast(int, length)
+        return self.response.announced if self._method == "HEAD" else self.response.length
 
     def body(self) -> IObjectBody:
         """
@@ -77,7 +69,8 @@ class Answer:
         if length is None:
             self.dismiss()
             raise BackendUnavailable(f"{self.what}: an answer without Content-Length")
-        self.connection.widen(length >= LARGE)
+        if length >= LARGE:
+            self.connection.widen(True)
         return _Body(self, length)
 
     async def content(self, limit: int = LISTING_LIMIT) -> bytes:
@@ -101,22 +94,25 @@ class Answer:
 
     def dismiss(self) -> None:
         """Nobody wants the body."""
-        length = self._response.length
-        if length == 0:
+        if self.response.over:
             return
         reader = self.deliver(Protocol())
-        if length is UNKNOWN_LENGTH or length > SMALL:
+        if self.response.length is None or self.response.length > SMALL:
             reader.give_up("dismissed")
+
+    def watch(self, expire: Callable[[], object], least: int = 1) -> Watch:
+        """Expects ``least`` bytes in each ``idle_timeout``."""
+        return Watch(self.server.reactor, self.server.idle_timeout, expire, least)
 
     def abort(self) -> None:
         """Reset the connection, unless the body has come whole."""
-        self.connection.abort_turn(self._turn)
+        self.connection.abort_turn(self.response.turn)
 
     def deliver(self, consumer: IProtocol) -> _Reader:
         """Start sending the body to ``consumer``, as ``IObjectBody.deliver`` says."""
         reader = _Reader(self, consumer)
-        self._response.deliverBody(reader)
-        reader.delivered()
+        consumer.makeConnection(reader)  # type: ignore[arg-type]
+        self.response.deliver(reader)
         return reader
 
 
@@ -125,9 +121,9 @@ class _Body:
     def __init__(self, answer: Answer, size: int) -> None:
         self.size = size
         self._answer = answer
-        # Whoever forgets a body must not keep its connection for ever.
-        self._forgotten = Watch(answer.server.reactor, answer.server.idle_timeout, self.abandon)
         self._used = False
+        # Whoever forgets a body must not keep its connection for ever.
+        self._forgotten = None if answer.response.over else answer.watch(self.abandon)
 
     def deliver(self, protocol: IProtocol) -> None:
         if self._used:
@@ -135,19 +131,22 @@ class _Body:
             protocol.makeConnection(_Gone())  # type: ignore[arg-type]
             protocol.connectionLost(failure)
             return
-        self._used = True
-        self._forgotten.stop()
+        self._use()
         self._answer.deliver(protocol)
 
     def abandon(self) -> None:
         if not self._used:
-            self._used = True
-            self._forgotten.stop()
+            self._use()
             self._answer.dismiss()
+
+    def _use(self) -> None:
+        self._used = True
+        if self._forgotten is not None:
+            self._forgotten.stop()
 
 
 @implementer(IPushProducer)
-class _Reader(Protocol):
+class _Reader:
     """
     Between a response and whoever reads its body: guards it against stalls, and is the reader's transport.
     """
@@ -155,28 +154,19 @@ class _Reader(Protocol):
     def __init__(self, answer: Answer, consumer: IProtocol) -> None:
         self._answer = answer
         self._consumer = consumer
-        self._paused = False
         self._over = False
-        self._watch = Watch(answer.server.reactor, answer.server.idle_timeout, self._stalled, TRICKLE)
-
-    def connectionMade(self) -> None:
-        self._consumer.makeConnection(self)  # type: ignore[arg-type]
-
-    def delivered(self) -> None:
-        # Response.deliverBody resumes the transport at its end, whatever the consumer said meanwhile.
-        if self._paused and not self._over:
-            self._transport.pauseProducing()
+        self._watch = None if answer.response.over else answer.watch(self._stalled, TRICKLE)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._over:
-            self._watch.passed(len(data))
+            if self._watch is not None:
+                self._watch.passed(len(data))
             self._consumer.dataReceived(data)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if reason.check(ResponseDone):
-            self._end(reason)
-        else:
-            self._end(Failure(BackendUnavailable(f"{self._answer.what}: {cause_of(reason.value)}")))
+    def connectionLost(self, reason: Failure) -> None:
+        if not reason.check(ResponseDone):
+            reason = Failure(BackendUnavailable(f"{self._answer.what}: {reason.getErrorMessage()}"))
+        self._end(reason)
 
     def give_up(self, why: str) -> None:
         """End it now, unless it is over, and reset the connection."""
@@ -185,23 +175,19 @@ class _Reader(Protocol):
             self._end(Failure(BackendUnavailable(f"{self._answer.what}: {why}")))
 
     def pauseProducing(self) -> None:
-        self._paused = True
-        self._watch.hold()
-        self._transport.pauseProducing()
+        if self._watch is not None:
+            self._watch.hold()
+        self._answer.response.hold()
 
     def resumeProducing(self) -> None:
-        self._paused = False
-        self._watch.release()
-        self._transport.resumeProducing()
+        if self._watch is not None:
+            self._watch.release()
+        self._answer.response.go_on()
 
     def stopProducing(self) -> None:
         self.give_up("the reader stopped")
 
     loseConnection = abortConnection = stopProducing
-
-    @property
-    def _transport(self) -> IPushProducer:
-        return cast(IPushProducer, self.transport)
 
     def _stalled(self) -> None:
         self.give_up(f"the body stalled for {self._answer.server.idle_timeout:g} s")
@@ -209,7 +195,8 @@ class _Reader(Protocol):
     def _end(self, reason: Failure) -> None:
         if not self._over:
             self._over = True
-            self._watch.stop()
+            if self._watch is not None:
+                self._watch.stop()
             self._consumer.connectionLost(reason)
 
 
@@ -246,11 +233,3 @@ class _Gone:
     def pauseProducing(self) -> None: ...
     def resumeProducing(self) -> None: ...
     def stopProducing(self) -> None: ...
-
-
-def cause_of(problem: BaseException | None) -> str:
-    """The innermost reason in words; the HTTP client's own wrapping tells nothing."""
-    while isinstance(problem, _WrapperException) and problem.reasons:
-        problem = problem.reasons[0].value
-    text = str(problem).strip() if problem is not None else ""
-    return text or type(problem).__name__

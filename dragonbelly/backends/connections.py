@@ -1,31 +1,24 @@
 """
-The connections to one HTTP server: kept, watched, and given up when it misbehaves.
+The connections to one HTTP server: kept, and given up when it misbehaves.
 
-``ServerAgent`` is the agent under treq.  What it does that ``twisted.web.client.Agent`` does not: one server
-only (no URL to parse, no endpoint to make for each request), a bound on the bytes of an answer's header, wide
-buffers while a large body passes, never an encoded body, and answers that know their connection.
+Of what comes llhttp sees the header, and chunks; the bytes of a body whose length is known are handed on as
+they were read.  What goes out is written to the socket at once where that is possible.  What that gains over
+``twisted.web.client`` is in docs/performance.rst.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+import socket
+from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web._newclient import (
-    HTTP11ClientProtocol,
-    Request,
-    RequestNotSent,
-    RequestTransmissionFailed,
-    ResponseNeverReceived,
-    _WrapperException,
-)
-from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+
+from dragonbelly.backends.response import Parser, Response
+from dragonbelly.backends.sending import Sending
 
 #: Bytes of an answer's header, at most; interim answers (100, 103) included.
 MAX_HEADER = 64 * 1024
@@ -40,288 +33,353 @@ WIDE = 256 * 1024
 #: because a PUT on a connection that is just being closed is lost.
 KEEP = 15
 
+#: Answers that never have a body (RFC 9110 sections 15.3.5 and 15.4.5).
+BODILESS = (204, 304)
 
-class Watch:
+
+class Broken(Exception):
+    """The server did not keep to HTTP, or the connection ended before it had answered."""
+
+
+class Unanswered(Broken):
+    """The connection ended before a byte of the answer came."""
+
+
+class Connection(Protocol):
     """
-    Calls ``expire`` when fewer than ``least`` bytes passed in a window of ``limit`` seconds.
+    One request at a time.
 
-    Costs one timer a window, and nothing for each chunk of bytes but an addition.  Time on ``hold`` (it is not
-    the server's turn) does not count, so a stall is noticed after one to two windows.
-    """
-
-    def __init__(
-        self, reactor: IReactorTime, limit: float, expire: Callable[[], object], least: int = 1
-    ) -> None:
-        self._reactor = reactor
-        self._expire = expire
-        self._least = least
-        self._passed = 0
-        self._held = False
-        self._call: IDelayedCall | None = None
-        self.restart(limit)
-
-    def restart(self, limit: float) -> None:
-        """A new window, of another length from now on."""
-        self.stop()
-        self._limit = limit
-        self._passed = 0
-        self._held = False
-        self._call = self._reactor.callLater(limit, self._look)
-
-    def passed(self, size: int) -> None:
-        self._passed += size
-
-    def hold(self) -> None:
-        self._held = True
-
-    def release(self) -> None:
-        self._held = False
-        self._passed = self._least  # what is left of this window says nothing about the server
-
-    def stop(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-
-    def _look(self) -> None:
-        self._call = None
-        if not self._held and self._passed < self._least:
-            self._expire()
-            return
-        self._passed = 0
-        self._call = self._reactor.callLater(self._limit, self._look)
-
-
-@implementer(IBodyProducer)
-class Sending:
-    """
-    A request's body on its way.
-
-    The server has ``idle`` seconds to take a full buffer, and ``answer`` seconds to answer once it has all.
-    ``sent`` says whether it has.
+    ``turn`` counts requests and the times it became idle; it is 1 during the first request.  While a body comes
+    that nobody takes, the server is not read from.
     """
 
-    def __init__(self, body: IBodyProducer, watch: Watch, idle: float, answer: float) -> None:
-        self.length: int = body.length
-        self.sent = False
-        self.failure: Failure | None = None
-        self._body = body
-        self._watch = watch
-        self._idle = idle
-        self._answer = answer
-        self._started = False
-        self._stopped = False
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        if self._stopped:
-            return fail(RequestNotSent())
-        self._started = True
-        self._watch.restart(self._idle)
-        self._watch.hold()
-        # A Deferred of our own: when it is cancelled it must fail, and not every producer's does
-        # (FileBodyProducer's never fires again).
-        done: Deferred[None] = Deferred(lambda _: self.stopProducing())
-
-        def finished(_: object) -> None:
-            if not done.called:
-                self.sent = True
-                self._watch.restart(self._answer)
-                done.callback(None)
-
-        def failed(failure: Failure) -> None:
-            # One that was stopped fails as a consequence: not the cause that anybody wants to hear of.
-            if not (self._stopped or done.called):
-                self.failure = failure
-                done.errback(failure)
-
-        self._body.startProducing(consumer).addCallbacks(finished, failed)
-        return done
-
-    def pauseProducing(self) -> None:
-        self._watch.release()
-        self._body.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._watch.hold()
-        self._body.resumeProducing()
-
-    def stopProducing(self) -> None:
-        # The transport and the HTTP protocol both call this when the connection is lost.
-        stop = self._started and not self._stopped and not self.sent
-        self._stopped = True
-        if stop:
-            self._body.stopProducing()
-
-
-class Connection(HTTP11ClientProtocol):
-    """
-    One connection: bounds the header, can be wide, and knows whose turn it is.
-
-    ``turn`` counts requests and the times it became idle; it is 1 during the first request.
-    """
-
-    def __init__(self, quiescent: Callable[[Connection], object]) -> None:
-        super().__init__(self._idle)
-        self._quiescent = quiescent
+    def __init__(self, idle: Callable[[Connection], object]) -> None:
         self.turn = 0
-        self._aborted = False
-        self._header: int | None = None
+        self.idle_since = 0.0
+        self.gone = False
+        self.lost: Deferred[None] = Deferred()
+        self._idle = idle
         self._wide = False
+        self._socket: socket.socket | None = None
+        self._direct = False
+        self._asked: Deferred[Response] | None = None
+        self._sending: Sending | None = None
+        self._head = bytearray()
+        self._header = 0
+        self._bodiless = False
+        self._response: Response | None = None
+        self._left: int | None = None
+        self._chunks: Parser | None = None
+        self._empty = 0
+        self._keep = False
+        self._held = False
 
-    def _idle(self, _: object) -> None:
-        # What is left in the buffer of an aborted connection may still complete an answer.
-        self.turn += 1
-        if not self._aborted:
-            self._quiescent(self)
+    def connectionMade(self) -> None:
+        handle = self._transport.getHandle()
+        # Under TLS it is something else.
+        # Else the last piece of a large body waits for the acknowledgement of the one before.
+        self._transport.setTcpNoDelay(True)
+        self._socket = handle if isinstance(handle, socket.socket) else None
 
-    def request(self, request: Request) -> Deferred[IResponse]:
+    # --- the request
+
+    def request(self, head: bytes, bodiless: bool, sending: Sending | None = None) -> Deferred[Response]:
+        """
+        Send ``head``, behind which a small body may stand already, and then what is ``sending``.  ``bodiless``:
+        no answer to this method has a body.  Fires when the answer's header is there; cancelling it resets the
+        connection.
+
+        :raises Broken: it did not come.
+        """
         self.turn += 1
         self._header = 0
-        answer = super().request(request)
-        answer.addBoth(self._answered)
-        return answer
+        self._bodiless = bodiless
+        self._direct = self._socket is not None
+        asked: Deferred[Response] = Deferred(lambda _: self.give_up(CancelledError()))
+        self._asked = asked
+        self._sending = sending
+        self.widen(sending is not None and sending.length >= LARGE)
+        self.send(head)
+        if sending is not None:
+            self._transport.registerProducer(sending, True)
+            sending.start(self)
+        return asked
 
-    def _answered(self, result: object) -> object:
-        self._header = None
-        return result
+    def send(self, data: bytes) -> None:
+        """
+        To the socket: the way through the transport's buffer costs a copy and three more system calls.  What
+        does not fit goes there, and what follows goes there too: until it was paused for it, and is resumed.
+        """
+        if self._direct and self._socket is not None:
+            try:
+                sent = self._socket.send(data)
+            except OSError:  # it is full; or broken, which the transport finds out, too
+                sent = 0
+            if sent == len(data):
+                return
+            self._direct = False
+            data = data[sent:]
+        self._transport.write(data)
+
+    def body_sent(self) -> None:
+        self._transport.unregisterProducer()
+
+    def give_up(self, error: BaseException) -> None:
+        """Reset the connection; whoever waits for an answer gets the ``error``."""
+        self._abort()
+        asked, self._asked = self._asked, None
+        self._stop_sending()
+        if asked is not None:
+            asked.errback(Failure(error))
+
+    def _stop_sending(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.stopProducing()
+
+    # --- the answer
 
     def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
-        if self._header is not None:
-            self._header += len(data)
+        if self._response is not None:
+            self._take(self._response, data)
+        elif self._asked is not None:
+            try:
+                self._take_head(data)
+            except ValueError as error:
+                self.give_up(Broken(str(error)))
+        else:
+            self._abort()  # it would be taken for the answer to the next question
+
+    def _take_head(self, data: bytes) -> None:
+        head = self._head
+        seen = max(0, len(head) - 3)
+        head += data
+        self._header += len(data)
+        while (end := head.find(b"\r\n\r\n", seen)) >= 0:
+            response = Response(self, self.turn)
+            parser = Parser(response)
+            parser.feed(bytes(head[: end + 4]))
+            del head[: end + 4]
+            seen = 0
+            if response.status >= 200:
+                rest = bytes(head)
+                head.clear()
+                self._answered(response, parser, rest)
+                return
             if self._header > MAX_HEADER:
-                self.abort_turn(self.turn)
+                break
+        if self._header > MAX_HEADER:
+            raise ValueError(f"a header of more than {MAX_HEADER} bytes")
+
+    def _answered(self, response: Response, parser: Parser, rest: bytes) -> None:
+        headers = response.headers
+        self._keep = parser.kept
+        self._chunks = None
+        self._empty = 0
+        if self._bodiless or response.status in BODILESS:
+            response.length = 0
+        elif b"transfer-encoding" in headers:
+            self._chunks = parser
+        elif b"content-length" in headers:
+            response.length = response.announced
+            if response.length is None:
+                raise ValueError("a Content-Length that is none")
+        self._left = response.length
+        asked, self._asked = self._asked, None
+        if self._sending is not None and not self._sending.sent:
+            # It answered early, and would have to read on before this connection could be used again.
+            self._keep = False
+            self._abort()
+            self._stop_sending()
+        self._sending = None
+        self._response = response
+        self._take(response, rest)
+        if asked is not None:
+            asked.callback(response)
+        if self._response is response and not response.read:
+            self.hold()
+
+    def _take(self, response: Response, data: bytes) -> None:
+        if self._chunks is not None:
+            self._take_chunks(response, self._chunks, data)
+            return
+        if self._left is None:
+            response.take(data)
+            return
+        left = self._left
+        self._left -= len(data)
+        if self._left < 0:
+            self._keep = False  # more than it announced
+            data = data[:left]
+        if data:
+            response.take(data)
+        if self._left <= 0 and self._response is response:
+            self._over(response)
+
+    def _take_chunks(self, response: Response, parser: Parser, data: bytes) -> None:
+        try:
+            parser.feed(data)
+        except ValueError as error:
+            self._over(response, error)
+            return
+        pieces, parser.pieces = parser.pieces, []
+        for piece in pieces:
+            response.take(piece)
+        # What is no body is bounded like a header.
+        self._empty = 0 if pieces else self._empty + len(data)
+        if self._response is not response:
+            return
+        if parser.complete:
+            self._keep = self._keep and not parser.excess
+            self._over(response)
+        elif self._empty > MAX_HEADER:
+            self._over(response, ValueError("chunks without a body"))
+
+    def _over(self, response: Response, error: Exception | None = None) -> None:
+        """Nothing more comes; the connection is the next one's, whether or not the body was read."""
+        self._response = None
+        self._chunks = None
+        self.turn += 1
+        self.go_on()
+        if error is not None or not self._keep:
+            self._abort()
+        elif not self.gone:
+            self.widen(False)
+            self._idle(self)
+        response.end(error)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.gone = True
+        self._socket = None
+        said = str(reason.value).strip() or type(reason.value).__name__
+        response, asked = self._response, self._asked
+        if response is not None:
+            self._over(response, Broken(said))
+        if asked is not None:
+            self.give_up(Broken(said) if self._header else Unanswered(said))
+        self.lost.callback(None)
+
+    # --- the transport
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def hold(self) -> None:
+        """Read nothing for now."""
+        if not (self._held or self.gone):
+            self._held = True
+            self._transport.pauseProducing()
+
+    def go_on(self) -> None:
+        if self._held and not self.gone:
+            self._held = False
+            self._transport.resumeProducing()
 
     def widen(self, wide: bool) -> None:
         """Wide or ordinary buffers.  Twisted has no setting for them: they are attributes of the transport."""
-        if wide is self._wide:
+        if wide is self._wide or self.gone:
             return
         self._wide = wide
-        transport: Any = self.transport
-        socket = getattr(transport, "transport", transport)  # under TLS
+        own = getattr(self._transport, "transport", self._transport)  # under TLS
         for name in ("bufferSize", "SEND_LIMIT"):
             if wide:
-                setattr(socket, name, WIDE)
+                setattr(own, name, WIDE)
             else:
-                delattr(socket, name)
+                delattr(own, name)
 
     def abort_turn(self, turn: int) -> None:
         """Reset the connection, unless it is somebody else's turn: a whole answer has given it back."""
-        if turn != self.turn:
-            return
-        self._aborted = True
-        transport: Any = self.transport
-        transport.abortConnection()
+        if turn == self.turn:
+            self._abort()
+
+    def close(self) -> None:
+        """Politely, when it is idle."""
+        if not self.gone:
+            self.gone = True
+            self._transport.loseConnection()
+
+    def _abort(self) -> None:
+        if not self.gone:
+            self.gone = True
+            self._transport.abortConnection()
 
 
-class _ConnectionFactory(_HTTP11ClientFactory):
-    noisy = False  # else the log has a line for each connection
-
-    def buildProtocol(self, addr: object) -> Connection:
-        return Connection(self._quiescentCallback)
-
-
-class Pool(HTTPConnectionPool):
-    """The idle connections to one server."""
-
-    _factory = _ConnectionFactory
-    cachedConnectionTimeout = KEEP
-    retryAutomatically = False  # ServerAgent does, and needs the connection itself
-
-    def __init__(self, reactor: object, connections: int) -> None:
-        super().__init__(reactor)
-        self.maxPersistentPerHost = connections
-        self._closed = False
-
-    def closeCachedConnections(self) -> Deferred[None]:
-        self._closed = True
-        closed: Deferred[None] = super().closeCachedConnections()
-        return closed
-
-    def _putConnection(self, key: Hashable, connection: Connection) -> None:
-        if self._closed:
-            connection.abort_turn(connection.turn)
-        else:
-            super()._putConnection(key, connection)
-
-
-class EncodedBody(Exception):
-    """The server sent the object's bytes in some content coding, which nobody asked for."""
-
-
-class MakeAnswer(Protocol):
-    def __call__(self, response: IResponse, connection: Connection) -> Any: ...
-
-
-@implementer(IAgent)
-class ServerAgent:
+class Pool:
     """
-    Sends requests to the server at ``endpoint``; ``answer`` makes of a response and its connection what
-    ``request`` fires with.
+    The connections to one server: those that are idle, ``most`` of them at most, and new ones.
     """
 
-    def __init__(self, pool: Pool, endpoint: IStreamClientEndpoint, origin: bytes, answer: MakeAnswer) -> None:
-        self._pool = pool
+    def __init__(self, reactor: Any, endpoint: IStreamClientEndpoint, most: int) -> None:
+        self._reactor = reactor
         self._endpoint = endpoint
-        self._origin = len(origin)
-        self._answer = answer
+        self._most = most
+        self._idle: list[Connection] = []
+        self._closed = False
+        self._sweeping: IDelayedCall | None = None
+        self._factory = Factory.forProtocol(lambda: Connection(self._put))
+        self._factory.noisy = False  # else the log has a line for each connection
 
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
-        assert headers is not None  # the request's own
-        headers.setRawHeaders(b"accept-encoding", [b"identity"])  # treq asks for gzip
-        return self._send(Request(method, uri[self._origin :], headers, bodyProducer, persistent=True))
+    def take(self) -> Connection | None:
+        """An idle one, the one used last."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.gone:
+                return connection
+        return None
 
-    def _send(self, request: Request) -> Deferred[IResponse]:
-        def connected(connection: Connection) -> Deferred[Any]:
-            body = request.bodyProducer
-            connection.widen(body is not None and body.length >= LARGE)
-            sent = connection.request(request)
-            sent.addCallbacks(answered, failed, callbackArgs=(connection,), errbackArgs=(connection,))
-            return sent
+    def connect(self) -> Deferred[Connection]:
+        """A new one.  Cancelled it fails with ``CancelledError``, whatever the attempt fails with then."""
 
-        def answered(response: IResponse, connection: Connection) -> Any:
-            body = request.bodyProducer
-            if isinstance(body, Sending) and not body.sent:
-                # It answered early, and would have to read on before this connection could be used again.
-                body.stopProducing()
-                connection.abort_turn(connection.turn)
-            if not _identity(response):
-                if response.length:
-                    connection.abort_turn(connection.turn)
-                raise EncodedBody
-            return self._answer(response, connection)
+        def cancel(connected: Deferred[Connection]) -> None:
+            connected.errback(CancelledError())
+            attempt.cancel()
 
-        def failed(failure: Failure, connection: Connection) -> Any:
-            # A server may close an idle connection at the very moment that it is used again.
-            if connection.turn > 1 and request.bodyProducer is None and _never_answered(failure):
-                return self._send(request)
-            return failure
+        def made(connection: Connection) -> None:
+            if connected.called:
+                connection.abort_turn(0)
+            else:
+                connected.callback(connection)
 
-        connection: Deferred[Any] = self._pool.getConnection("server", self._endpoint)
-        return connection.addCallback(connected)
+        def failed(failure: Failure) -> None:
+            if not connected.called:
+                connected.errback(failure)
 
+        connected: Deferred[Connection] = Deferred(cancel)
+        attempt: Deferred[Any] = self._endpoint.connect(self._factory)
+        attempt.addCallbacks(made, failed)
+        return connected
 
-def _identity(response: IResponse) -> bool:
-    codings = response.headers.getRawHeaders(b"content-encoding", ())
-    return all(coding.strip().lower() in (b"", b"identity") for coding in codings)
+    def close(self) -> Deferred[Any]:
+        """Close what is idle, and everything else when it is; fires when nothing is open that was idle."""
+        self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        return DeferredList([connection.lost for connection in idle])
 
+    def _put(self, connection: Connection) -> None:
+        if self._closed or len(self._idle) >= self._most:
+            connection.close()
+            return
+        connection.idle_since = self._reactor.seconds()
+        self._idle.append(connection)
+        # One timer for all, not one for each time that one is idle.
+        if self._sweeping is None:
+            self._sweeping = self._reactor.callLater(KEEP, self._sweep)
 
-def _never_answered(failure: Failure) -> bool:
-    if failure.check(RequestNotSent):
-        return True
-    if not failure.check(RequestTransmissionFailed, ResponseNeverReceived):
-        return False
-    return not _was_cancelled(failure.value)
-
-
-def _was_cancelled(error: BaseException | None) -> bool:
-    """Whether a failure of the HTTP client is what is left of a cancelled Deferred."""
-    if isinstance(error, _WrapperException):
-        return any(_was_cancelled(reason.value) for reason in error.reasons)
-    return isinstance(error, CancelledError)
+    def _sweep(self) -> None:
+        self._sweeping = None
+        now = self._reactor.seconds()
+        ages = [(now - connection.idle_since, connection) for connection in self._idle if not connection.gone]
+        # A clock that was set back says nothing of how long they have been idle.
+        self._idle = [connection for age, connection in ages if 0 <= age < KEEP]
+        for age, connection in ages:
+            if not 0 <= age < KEEP:
+                connection.close()
+        if self._idle:
+            wait = KEEP - (now - self._idle[0].idle_since)
+            self._sweeping = self._reactor.callLater(wait, self._sweep)

@@ -1,5 +1,5 @@
 """
-What the backends that speak HTTP share: requests to one storage server, on treq.
+What the backends that speak HTTP share: requests to one storage server.
 
 Every call ends in a bounded time, with an answer or with one of the errors that ``IBackend`` names.  Nothing
 is followed, remembered or decoded: no redirects, no cookies, no gzip.  A body is never held in memory, but
@@ -8,32 +8,25 @@ for listings, up to a limit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from hyperlink import EncodedURL
-from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.web._newclient import RequestGenerationFailed, RequestNotSent, _WrapperException
 from twisted.web.client import BrowserLikePolicyForHTTPS
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer
 
 from dragonbelly import __version__
-from dragonbelly.backends.answers import Answer, cause_of
-from dragonbelly.backends.connections import (
-    Connection,
-    EncodedBody,
-    Pool,
-    Sending,
-    ServerAgent,
-    Watch,
-)
+from dragonbelly.backends.answers import Answer
+from dragonbelly.backends.connections import Broken, Connection, Pool, Unanswered
+from dragonbelly.backends.response import Response
+from dragonbelly.backends.sending import FLUSH_RATE, Sending
+from dragonbelly.backends.watch import Watch
+from dragonbelly.bodies import BytesBody
 from dragonbelly.errors import (
     BackendError,
     BackendFull,
@@ -46,11 +39,11 @@ from dragonbelly.keys import quoted
 
 __all__ = ["Answer", "Base", "HttpServer", "base_of", "quoted"]
 
-#: An upload's answer may take as long as a slow disk needs to flush it: bytes per second.
-FLUSH_RATE = 4 * 1024 * 1024
-
 #: Statuses that say nothing about the request: request timeout, too early, too many requests.
 _PASSING = (408, 425, 429)
+
+#: What stands in the first line of a request, and in its fields (RFC 9112 section 3, RFC 9110 section 5.5).
+_METHOD, _TARGET, _FIELD = re.compile("[A-Z]+"), re.compile(r"[!-~]+"), re.compile(r"[^\x00\r\n]*")
 
 
 class Base(NamedTuple):
@@ -105,14 +98,15 @@ class HttpServer:
         base = base_of(base_url)
         self.base = base.url
         self._origin = f"{base.origin}/"
-        self._headers = Headers({"Host": [base.netloc], "User-Agent": [f"dragonbelly/{__version__}"]})
-        self._pool = Pool(reactor, connections)
+        self._fields = (
+            f" HTTP/1.1\r\nHost: {base.netloc}\r\nUser-Agent: dragonbelly/{__version__}\r\n"
+            "Accept-Encoding: identity\r\n"
+        )
         endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, base.host, base.port, timeout=timeout)
         if base.tls:
             trust = BrowserLikePolicyForHTTPS().creatorForNetloc(base.host.encode("ascii"), base.port)
             endpoint = wrapClientTLS(trust, endpoint)
-        self._agent = ServerAgent(self._pool, endpoint, base.origin.encode("ascii"), self._answer)
-        self._client = HTTPClient(self._agent, cookiejar=_NoCookies())
+        self._pool = Pool(reactor, endpoint, connections)
 
     def url(self, key: str) -> str:
         """Where ``key`` lies on this server."""
@@ -139,43 +133,50 @@ class HttpServer:
         :raises BackendUnavailable: everything else.
         """
         what = f"{method} {url.partition('?')[0]}"  # a query may hold a signature
-        if not url.startswith(self._origin):
-            raise ValueError(f"{what} is not at {self._origin}")  # elsewhere our headers are nobody's business
-        all_headers = self._headers.copy()
-        for name, value in headers:
-            all_headers.addRawHeader(name, value)
-        expired = cancelled = False
+        head = self._head(what, method, url, headers, body)
+        # What is in memory already goes out together with the head, and no slower reader can hold it up.
+        ready = body.data if isinstance(body, BytesBody) else b""
+        patience = self.timeout + len(ready) / FLUSH_RATE
+        expired = False
+        waiting: Deferred[Any]
 
         def expire() -> None:
             nonlocal expired
             expired = True
-            answered.cancel()
+            waiting.cancel()
 
-        def cancel(_: object) -> None:
-            # What the HTTP client fails with then may be anything: a failed look-up, for one.
-            nonlocal cancelled
-            cancelled = True
-            sent.cancel()
-
-        watch = Watch(self.reactor, self.timeout, expire)
+        watch = Watch(self.reactor, patience, expire)
         sending = None
-        if body is not None:
-            patience = self.timeout + body.length / FLUSH_RATE
-            sending = Sending(body, watch, self.idle_timeout, patience)
-        answered: Deferred[Any] = Deferred(cancel)
+        if body is not None and not isinstance(body, BytesBody):
+            sending = Sending(body, watch, self.idle_timeout, self.timeout)
         try:
-            sent = self._send(method, url, all_headers, sending)
-            sent.chainDeferred(answered)
-            answer = cast(Answer, await answered)
-        except _CLIENT_ERRORS as problem:
+            while True:
+                connection: Connection | None = self._pool.take()
+                if connection is None:
+                    waiting = self._pool.connect()
+                    connection = await waiting
+                waiting = connection.request(head + ready, method == "HEAD", sending)
+                try:
+                    response: Response = await waiting
+                    break
+                except Unanswered:
+                    # A server may close an idle connection at the very moment that it is used again.
+                    if connection.turn == 1 or body is not None:
+                        raise
+        except Exception as problem:
             if sending is not None and sending.failure is not None and not expired:
                 sending.failure.raiseException()
-            if cancelled and not expired:
-                raise CancelledError from None
-            raise BackendUnavailable(f"{what}: {_reason(problem, expired, sending)}") from problem
+            if expired:
+                raise BackendUnavailable(f"{what}: {_too_late(sending)}") from problem
+            if not isinstance(problem, _CLIENT_ERRORS):
+                raise
+            raise BackendUnavailable(f"{what}: {str(problem).strip() or type(problem).__name__}") from problem
         finally:
             watch.stop()
-        answer.what = what
+        answer = Answer(self, response, connection, method, what)
+        if response.headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+            answer.abort()
+            raise BackendUnavailable(f"{what}: the answer is encoded, though identity was asked for")
         if answer.status not in expect:
             answer.dismiss()
             raise _refusal(what, answer)
@@ -184,83 +185,42 @@ class HttpServer:
             raise BackendUnavailable(f"{what}: answered {answer.status} before it had the whole body")
         return answer
 
-    def _send(self, method: str, url: str, headers: Headers, body: Sending | None) -> Deferred[Any]:
-        if body is None:
-            # What treq adds for cookies and codings, which nobody wants, costs as much as the request itself.
-            return self._agent.request(method.encode("ascii"), url.encode("ascii"), headers)
-        sent: Deferred[Any] = self._client.request(
-            method,
-            _ready(url),
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self.reactor,
-        )
-        return sent.addCallback(lambda response: response.original)
+    def _head(
+        self, what: str, method: str, url: str, headers: Iterable[tuple[str, str]], body: IBodyProducer | None
+    ) -> bytes:
+        """:raises ValueError: it would be no request, or one for somebody else."""
+        if not url.startswith(self._origin):
+            raise ValueError(f"{what} is not at {self._origin}")  # elsewhere our headers are nobody's business
+        target = url[len(self._origin) - 1 :]
+        if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
+            raise ValueError(f"{what!r} is no request")
+        if not all(_FIELD.fullmatch(name + value) for name, value in headers):
+            raise ValueError(f"{what}: a field of its header has more than one line")
+        fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        if body is not None:
+            fields += f"Content-Length: {body.length}\r\n"
+        return f"{method} {target}{self._fields}{fields}\r\n".encode()
 
     async def close(self) -> None:
         """Close what is idle; requests under way go on."""
-        closed = self._pool.closeCachedConnections()
+        closed = self._pool.close()
         # A TLS server that is gone never says good-bye.
         closed.addTimeout(self.timeout, self.reactor).addErrback(lambda failure: failure.trap(TimeoutError))
         await closed
 
-    def _answer(self, response: IResponse, connection: Connection) -> Answer:
-        return Answer(self, response, connection)
 
-
-class _NoCookies(IndexableCookieJar):
-    """Sends none and keeps none."""
-
-    def add_cookie_header(self, request: object) -> None: ...
-    def extract_cookies(self, response: object, request: object) -> None: ...
-
-
-class _ReadyURL(EncodedURL):
-    """
-    A URL that is written already.
-
-    treq would take it apart and put it together again for each request, which costs about as much as the
-    request itself (100 of 250 µs).
-    """
-
-    __slots__ = ("text",)
-
-    text: str
-
-    def to_uri(self) -> _ReadyURL:
-        return self
-
-    def to_text(self, with_password: bool = False) -> str:
-        return self.text
-
-
-def _ready(text: str) -> _ReadyURL:
-    url = object.__new__(_ReadyURL)
-    url.text = text
-    return url
-
-
-#: What the HTTP client fails with when it is the server's or the network's fault, or when it was cancelled.
+#: What a connection fails with when it is the server's or the network's fault.
 _CLIENT_ERRORS = (
-    OSError,  # DNSLookupError, TLS
+    Broken,
+    OSError,  # DNSLookupError
     error.ConnectError,
     error.ConnectionClosed,
     error.ConnectingCancelledError,
-    RequestNotSent,
-    EncodedBody,
-    CancelledError,
-    _WrapperException,
 )
 
 
-def _reason(problem: BaseException, expired: bool, sending: Sending | None) -> str:
-    if isinstance(problem, EncodedBody):
-        return "the answer is encoded, though identity was asked for"
-    if not expired:
-        return cause_of(problem)
-    if sending is not None and not sending.sent and isinstance(problem, RequestGenerationFailed):
+def _too_late(sending: Sending | None) -> str:
+    if sending is not None and sending.stopped and not sending.sent:
         return "the server does not read on"
     return "no answer in time"
 

@@ -13,8 +13,12 @@ from twisted.web.client import ResponseDone
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly.errors import BackendUnavailable, DigestMismatch
+from dragonbelly.bodies import BytesBody, read_whole
+from dragonbelly.errors import BackendError, BackendUnavailable, DigestMismatch
 from dragonbelly.interfaces import IBackend, IObjectBody
+
+#: Bytes of an object that is read as a whole before it is written.
+SMALL = 64 * 1024
 
 
 @implementer(IBodyProducer)
@@ -175,9 +179,40 @@ async def copy(
     if body.size != size:
         body.abandon()
         raise SourceFailed(DigestMismatch(f"the source has {body.size} bytes, not {size}"))
+    if size <= SMALL:
+        digest = await _copy_whole(body, sha256, target, target_key, content_type)
+    else:
+        digest = await _copy_passing(body, sha256, target, target_key, content_type)
+    # A 201 is no proof: some servers say it and store nothing.
+    stat = await target.stat(target_key)
+    if stat.size != size or stat.sha256 not in (None, digest):
+        raise BackendUnavailable(f"the target has {stat.size} bytes after a copy of {size}")
+    return digest
+
+
+async def _copy_whole(
+    body: IObjectBody, sha256: bytes | None, target: IBackend, key: str, content_type: str | None
+) -> bytes:
+    """Read all, then write all: the request goes out in one piece, and nothing is ever paused on the way."""
+    try:
+        data = await read_whole(body)
+        digest = hashlib.sha256(data).digest()
+        if len(data) != body.size:
+            raise BackendUnavailable(f"the source ended after {len(data)} of {body.size} bytes")
+        _check(digest, sha256)
+    except BackendError as error:
+        raise SourceFailed(error) from error
+    await target.write(key, BytesBody(data), content_type)
+    return digest
+
+
+async def _copy_passing(
+    body: IObjectBody, sha256: bytes | None, target: IBackend, key: str, content_type: str | None
+) -> bytes:
+    """Write what is read as it comes."""
     relay = Relay(body, sha256)
     try:
-        await target.write(target_key, relay, content_type)
+        await target.write(key, relay, content_type)
     except CancelledError:
         raise
     except Exception as error:
@@ -188,11 +223,13 @@ async def copy(
         relay.end()
     if relay.sha256 is None:
         raise BackendUnavailable("the target did not wait for the whole object")
-    # A 201 is no proof: some servers say it and store nothing.
-    stat = await target.stat(target_key)
-    if stat.size != size or (stat.sha256 is not None and stat.sha256 != relay.sha256):
-        raise BackendUnavailable(f"the target has {stat.size} bytes after a copy of {size}")
     return relay.sha256
+
+
+def _check(digest: bytes, expected: bytes | None) -> None:
+    """:raises DigestMismatch: the source sent something else."""
+    if expected is not None and digest != expected:
+        raise DigestMismatch(f"the source sent bytes of SHA-256 {digest.hex()}, not {expected.hex()}")
 
 
 class SourceFailed(Exception):

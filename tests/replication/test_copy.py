@@ -23,7 +23,7 @@ from dragonbelly.errors import (
     NoSuchObject,
 )
 from dragonbelly.model import ObjectStat
-from dragonbelly.replication.copy import Relay, SourceFailed, copy, read_digest
+from dragonbelly.replication.copy import SMALL, Relay, SourceFailed, copy, read_digest
 from tests.builders import FaultyBackend, begun, done
 
 BIG = bytes(range(256)) * 2048  # eight pieces
@@ -279,21 +279,28 @@ def test_a_source_of_another_size():
     assert target.calls == []
 
 
-def test_a_corrupt_source_never_becomes_a_copy():
-    source, target = backend("s", BIG), backend("t")
+#: Objects of either way: that which is read whole before it is written, and that which passes.
+BOTH = pytest.mark.parametrize("data", [BIG[:SMALL], BIG], ids=["whole", "passing"])
+
+
+@BOTH
+def test_a_corrupt_source_never_becomes_a_copy(data):
+    source, target = backend("s", data), backend("t")
     source.corrupt(KEY)
     with pytest.raises(SourceFailed) as caught:
-        done(copying(source, target))
+        done(copying(source, target, data))
     assert isinstance(caught.value.error, DigestMismatch)
     assert target.objects == {}
 
 
-def test_a_source_that_dies_on_the_way():
-    body = Body(len(BIG))
+@BOTH
+@pytest.mark.parametrize("why", [BackendUnavailable("gone"), None], ids=["gone", "as if it were all"])
+def test_a_source_that_dies_on_the_way(data, why):
+    body = Body(len(data))
     target = backend("t")
-    _, results = begun(copying(reading(body), target))
-    body.send(BIG[:1000])
-    body.end(BackendUnavailable("gone"))
+    _, results = begun(copying(reading(body), target, data))
+    body.send(data[:1000])
+    body.end(why)
     assert results[0].check(SourceFailed)
     assert isinstance(results[0].value.error, BackendUnavailable)
     assert target.objects == {}
@@ -380,19 +387,20 @@ def test_cancelling_a_copy_whose_source_just_failed():
     assert results[0].check(CancelledError)
 
 
+@BOTH
 @pytest.mark.parametrize("moment", ["read", "write", "body", "stat"])
-def test_cancelling_a_copy(moment):
-    source, target = backend("s", BIG), backend("t")
-    body = Body(len(BIG))
+def test_cancelling_a_copy(moment, data):
+    source, target = backend("s", data), backend("t")
+    body = Body(len(data))
     if moment == "body":
         source = reading(body)
     elif moment == "read":
         source.hold("read")
     else:
         target.hold(moment)
-    waiting, results = begun(copying(source, target))
+    waiting, results = begun(copying(source, target, data))
     if moment == "body":
-        body.send(BIG[:1000])
+        body.send(data[:1000])
     assert results == []
     waiting.cancel()
     assert results[0].check(CancelledError)
