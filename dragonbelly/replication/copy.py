@@ -16,6 +16,7 @@ from zope.interface import implementer
 from dragonbelly.bodies import BytesBody, read_whole
 from dragonbelly.errors import BackendError, BackendUnavailable, DigestMismatch
 from dragonbelly.interfaces import IBackend, IObjectBody
+from dragonbelly.replication.hashing import Hashing, InThread
 
 #: Bytes of an object that is read as a whole before it is written.
 SMALL = 64 * 1024
@@ -31,10 +32,12 @@ class Relay(Protocol):
     object elsewhere.  ``error`` is what went wrong on the side of the source, if anything did.
     """
 
-    def __init__(self, body: IObjectBody, sha256: bytes | None) -> None:
+    def __init__(self, body: IObjectBody, sha256: bytes | None, in_thread: InThread | None = None) -> None:
         self._body = body
         self._expected = sha256
-        self._hash = hashlib.sha256()
+        self._hashing = Hashing(in_thread, self._steer)
+        self._full = False
+        self._held = False
         self._received = 0
         self._last = b""
         self._consumer: Any = None
@@ -53,11 +56,22 @@ class Relay(Protocol):
         return self._done
 
     def pauseProducing(self) -> None:
-        if self.transport is not None:
-            self.transport.pauseProducing()  # type: ignore[attr-defined]
+        self._full = True
+        self._steer()
 
     def resumeProducing(self) -> None:
-        if self.transport is not None:
+        self._full = False
+        self._steer()
+
+    def _steer(self) -> None:
+        """Read on, or not: as whoever takes the bytes says, and as the hashing gets on."""
+        hold = self._full or self._hashing.behind
+        if hold is self._held or self.transport is None or self._consumer is None:
+            return
+        self._held = hold
+        if hold:
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
+        else:
             self.transport.resumeProducing()  # type: ignore[attr-defined]
 
     def stopProducing(self) -> None:
@@ -78,30 +92,35 @@ class Relay(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._consumer is None:
             return
-        self._hash.update(data)
+        self._hashing.add(data)
         self._received += len(data)
         if self._received < self.length:
             self._consumer.write(data)
         else:
             # The piece with the last byte waits for the verdict.
             self._last = data
+        self._steer()
 
     def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
         if self._done.called or self._consumer is None:
             return
         if not reason.check(ResponseDone) or self._received != self.length:
             self._fail(BackendUnavailable(f"the source ended after {self._received} of {self.length} bytes"))
-        elif self._expected is not None and self._hash.digest() != self._expected:
-            self._fail(
-                DigestMismatch(
-                    f"the source sent bytes of SHA-256 {self._hash.hexdigest()}, not {self._expected.hex()}"
-                )
-            )
         else:
-            self.sha256 = self._hash.digest()
-            if self._last:
-                self._consumer.write(self._last)
-            self._done.callback(None)
+            self._hashing.digest().addCallback(self._decide).addErrback(self._fail_with)
+
+    def _decide(self, digest: bytes) -> None:
+        if self._consumer is None:
+            return
+        _check(digest, self._expected)
+        self.sha256 = digest
+        if self._last:
+            self._consumer.write(self._last)
+        self._done.callback(None)
+
+    def _fail_with(self, failure: Failure) -> None:
+        if isinstance(failure.value, Exception) and self._consumer is not None:
+            self._fail(failure.value)
 
     def _fail(self, error: Exception) -> None:
         self.error = error
@@ -163,9 +182,10 @@ async def copy(
     size: int,
     sha256: bytes | None,
     content_type: str | None,
+    in_thread: InThread | None = None,
 ) -> bytes:
     """
-    Copy an object and see it there; its SHA-256.
+    Copy an object and see it there; its SHA-256, computed ``in_thread`` if it is large.
 
     :raises SourceFailed: the source could not be read, or holds other bytes; ``error`` says how.
     :raises BackendError: of the target.
@@ -182,7 +202,7 @@ async def copy(
     if size <= SMALL:
         digest = await _copy_whole(body, sha256, target, target_key, content_type)
     else:
-        digest = await _copy_passing(body, sha256, target, target_key, content_type)
+        digest = await _copy_passing(body, sha256, target, target_key, content_type, in_thread)
     # A 201 is no proof: some servers say it and store nothing.
     stat = await target.stat(target_key)
     if stat.size != size or stat.sha256 not in (None, digest):
@@ -207,10 +227,15 @@ async def _copy_whole(
 
 
 async def _copy_passing(
-    body: IObjectBody, sha256: bytes | None, target: IBackend, key: str, content_type: str | None
+    body: IObjectBody,
+    sha256: bytes | None,
+    target: IBackend,
+    key: str,
+    content_type: str | None,
+    in_thread: InThread | None,
 ) -> bytes:
     """Write what is read as it comes."""
-    relay = Relay(body, sha256)
+    relay = Relay(body, sha256, in_thread)
     try:
         await target.write(key, relay, content_type)
     except CancelledError:

@@ -38,6 +38,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication import backoff
 from dragonbelly.replication.copy import SourceFailed, copy, read_digest
+from dragonbelly.replication.hashing import in_thread_of
 from dragonbelly.replication.haste import Haste
 from dragonbelly.replication.lease import Lease
 from dragonbelly.replication.plan import Check, Copy, Plan, Remove, Step, Verify
@@ -88,6 +89,7 @@ class Replicator(TickingService):
         self._verifier = verifier
         self._health = health
         self._settings = config.replication
+        self._in_thread = in_thread_of(clock)
         self._random = random
         self._metrics = metrics
         self._hands = {name: DeferredSemaphore(self._settings.per_backend) for name in self._cluster.names}
@@ -285,6 +287,7 @@ class Replicator(TickingService):
                     size=version.size,
                     sha256=version.sha256,
                     content_type=version.content_type,
+                    in_thread=self._in_thread,
                 )
             except SourceFailed as failed:
                 doubted += self._source_failed(path, version, source, failed.error)
