@@ -143,6 +143,9 @@ class ReplicationSection(Section, frozen=True, kw_only=True):
     every: Interval = Interval(1)
     concurrency: Annotated[int, Meta(ge=1)] = 16
     per_backend: Annotated[int, Meta(ge=1)] = 4
+    #: Bytes a second of all copies, and of those from or to one backend; 0: no limit.
+    bandwidth: Size = Size(0)
+    bandwidth_per_backend: Size = Size(0)
     #: How much later copies may be made while uploads come.
     uploads_first: Duration = Duration(0)
     lease: Interval = Interval(60)

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IDelayedCall
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -17,6 +17,7 @@ from dragonbelly.bodies import BytesBody, read_whole
 from dragonbelly.errors import BackendError, BackendUnavailable, DigestMismatch
 from dragonbelly.interfaces import IBackend, IObjectBody
 from dragonbelly.replication.hashing import Hashing, InThread
+from dragonbelly.replication.pace import Allowance
 
 #: Bytes of an object that is read as a whole before it is written.
 SMALL = 64 * 1024
@@ -32,10 +33,18 @@ class Relay(Protocol):
     object elsewhere.  ``error`` is what went wrong on the side of the source, if anything did.
     """
 
-    def __init__(self, body: IObjectBody, sha256: bytes | None, in_thread: InThread | None = None) -> None:
+    def __init__(
+        self,
+        body: IObjectBody,
+        sha256: bytes | None,
+        in_thread: InThread | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._body = body
         self._expected = sha256
         self._hashing = Hashing(in_thread, self._steer)
+        self._allowance = allowance
+        self._waiting: IDelayedCall | None = None
         self._full = False
         self._held = False
         self._received = 0
@@ -64,8 +73,8 @@ class Relay(Protocol):
         self._steer()
 
     def _steer(self) -> None:
-        """Read on, or not: as whoever takes the bytes says, and as the hashing gets on."""
-        hold = self._full or self._hashing.behind
+        """Read on, or not: as whoever takes the bytes says, as the hashing gets on, and as fast as allowed."""
+        hold = self._full or self._hashing.behind or self._waiting is not None
         if hold is self._held or self.transport is None or self._consumer is None:
             return
         self._held = hold
@@ -77,6 +86,7 @@ class Relay(Protocol):
     def stopProducing(self) -> None:
         """The request ended early: no fault of the source, and nobody waits for us any more."""
         self._consumer = None
+        self._stop_waiting()
         if self.transport is not None:
             self.transport.stopProducing()  # type: ignore[attr-defined]
 
@@ -99,11 +109,24 @@ class Relay(Protocol):
         else:
             # The piece with the last byte waits for the verdict.
             self._last = data
+        wait = self._allowance.owe(len(data)) if self._allowance is not None else 0.0
+        if wait and self._waiting is None and self._allowance is not None:
+            self._waiting = self._allowance.later(wait, self._waited)
         self._steer()
+
+    def _waited(self) -> None:
+        self._waiting = None
+        self._steer()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:
         if self._done.called or self._consumer is None:
             return
+        self._stop_waiting()
         if not reason.check(ResponseDone) or self._received != self.length:
             self._fail(BackendUnavailable(f"the source ended after {self._received} of {self.length} bytes"))
         else:
@@ -183,13 +206,17 @@ async def copy(
     sha256: bytes | None,
     content_type: str | None,
     in_thread: InThread | None = None,
+    allowance: Allowance | None = None,
 ) -> bytes:
     """
-    Copy an object and see it there; its SHA-256, computed ``in_thread`` if it is large.
+    Copy an object and see it there; its SHA-256, computed ``in_thread`` if it is large.  No faster than the
+    ``allowance``.
 
     :raises SourceFailed: the source could not be read, or holds other bytes; ``error`` says how.
     :raises BackendError: of the target.
     """
+    if allowance is not None and size <= SMALL:
+        await allowance.spend(size)
     try:
         body = await source.read(source_key)
     except CancelledError:
@@ -202,7 +229,7 @@ async def copy(
     if size <= SMALL:
         digest = await _copy_whole(body, sha256, target, target_key, content_type)
     else:
-        digest = await _copy_passing(body, sha256, target, target_key, content_type, in_thread)
+        digest = await _copy_passing(body, sha256, target, target_key, content_type, in_thread, allowance)
     # A 201 is no proof: some servers say it and store nothing.
     stat = await target.stat(target_key)
     if stat.size != size or stat.sha256 not in (None, digest):
@@ -233,9 +260,10 @@ async def _copy_passing(
     key: str,
     content_type: str | None,
     in_thread: InThread | None,
+    allowance: Allowance | None,
 ) -> bytes:
     """Write what is read as it comes."""
-    relay = Relay(body, sha256, in_thread)
+    relay = Relay(body, sha256, in_thread, allowance)
     try:
         await target.write(key, relay, content_type)
     except CancelledError:

@@ -41,6 +41,7 @@ from dragonbelly.replication.copy import SourceFailed, copy, read_digest
 from dragonbelly.replication.hashing import in_thread_of
 from dragonbelly.replication.haste import Haste
 from dragonbelly.replication.lease import Lease
+from dragonbelly.replication.pace import Bandwidth
 from dragonbelly.replication.plan import Check, Copy, Plan, Remove, Step, Verify
 from dragonbelly.replication.verify import Verifier
 from dragonbelly.ticking import TickingService
@@ -90,6 +91,9 @@ class Replicator(TickingService):
         self._health = health
         self._settings = config.replication
         self._in_thread = in_thread_of(clock)
+        self._bandwidth = Bandwidth(
+            clock, self._settings.bandwidth, self._settings.bandwidth_per_backend, self._cluster.names
+        )
         self._random = random
         self._metrics = metrics
         self._hands = {name: DeferredSemaphore(self._settings.per_backend) for name in self._cluster.names}
@@ -288,6 +292,7 @@ class Replicator(TickingService):
                     sha256=version.sha256,
                     content_type=version.content_type,
                     in_thread=self._in_thread,
+                    allowance=self._bandwidth.between(name, step.backend),
                 )
             except SourceFailed as failed:
                 doubted += self._source_failed(path, version, source, failed.error)

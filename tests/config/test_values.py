@@ -72,6 +72,7 @@ def test_what_is_not_written_is_the_default():
     replication = config.replication
     assert (replication.every, replication.lease, replication.patience) == (1, 60, 300)
     assert (replication.concurrency, replication.per_backend) == (16, 4)
+    assert (replication.bandwidth, replication.bandwidth_per_backend) == (0, 0)
     assert config.delete.grace == 900
     assert (config.health.every, config.health.timeout) == (2, 1.5)
     assert list(config.domains) == ["default"]
