@@ -25,7 +25,7 @@ from tests.servers.redis import RedisServer
 
 #: So slow that nothing is replicated until we say so.
 HELD = '[replication]\nevery = "1h"\n'
-GOING = '[replication]\nevery = "200ms"\nconcurrency = 16\nper_backend = 16\n'
+GOING = '[replication]\nevery = "200ms"\nconcurrency = 16\nper_backend = 16\nbandwidth = "%s"\n'
 
 
 def put_all(daemon: Daemon, names: list[str], data: bytes, threads: int = 4) -> float:
@@ -116,14 +116,14 @@ class Figures(NamedTuple):
     replicated: Work
 
 
-def measure(files: int = 10_000, size: int = 4096) -> Figures:
-    """``files`` files of ``size`` bytes each way."""
+def measure(files: int = 10_000, size: int = 4096, bandwidth: str = "0B") -> Figures:
+    """``files`` files of ``size`` bytes each way; ``bandwidth`` limits the copies."""
     data = os.urandom(size)
     with RedisServer("appendonly yes") as redis, NginxServer() as one, NginxServer() as two:
         stores = {"one": one, "two": two}
 
         def replicated(total: int) -> Work:
-            with Daemon(redis.url, stores, GOING) as going:
+            with Daemon(redis.url, stores, GOING % bandwidth) as going:
                 began = going.psutil().cpu_times()
                 seconds = wait_for_copies(redis, total)
                 spent = going.psutil().cpu_times()
