@@ -207,15 +207,16 @@ async def copy(
     content_type: str | None,
     in_thread: InThread | None = None,
     allowance: Allowance | None = None,
+    small: int = SMALL,
 ) -> bytes:
     """
     Copy an object and see it there; its SHA-256, computed ``in_thread`` if it is large.  No faster than the
-    ``allowance``.
+    ``allowance``; ``small`` is the size up to which an object is read as a whole.
 
     :raises SourceFailed: the source could not be read, or holds other bytes; ``error`` says how.
     :raises BackendError: of the target.
     """
-    if allowance is not None and size <= SMALL:
+    if allowance is not None and size <= small:
         await allowance.spend(size)
     try:
         body = await source.read(source_key)
@@ -226,7 +227,7 @@ async def copy(
     if body.size != size:
         body.abandon()
         raise SourceFailed(DigestMismatch(f"the source has {body.size} bytes, not {size}"))
-    if size <= SMALL:
+    if size <= small:
         digest = await _copy_whole(body, sha256, target, target_key, content_type)
     else:
         digest = await _copy_passing(body, sha256, target, target_key, content_type, in_thread, allowance)

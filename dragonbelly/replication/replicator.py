@@ -37,7 +37,7 @@ from dragonbelly.ledger import Ledger
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication import backoff
-from dragonbelly.replication.copy import SourceFailed, copy, read_digest
+from dragonbelly.replication.copy import SMALL, SourceFailed, copy, read_digest
 from dragonbelly.replication.hashing import in_thread_of
 from dragonbelly.replication.haste import Haste
 from dragonbelly.replication.lease import Lease
@@ -91,6 +91,8 @@ class Replicator(TickingService):
         self._health = health
         self._settings = config.replication
         self._in_thread = in_thread_of(clock)
+        #: Bytes of an object that is copied as a whole; a simulation has smaller ones, and wants both ways.
+        self.small = SMALL
         self._bandwidth = Bandwidth(
             clock, self._settings.bandwidth, self._settings.bandwidth_per_backend, self._cluster.names
         )
@@ -293,6 +295,7 @@ class Replicator(TickingService):
                     content_type=version.content_type,
                     in_thread=self._in_thread,
                     allowance=self._bandwidth.between(name, step.backend),
+                    small=self.small,
                 )
             except SourceFailed as failed:
                 doubted += self._source_failed(path, version, source, failed.error)

@@ -11,7 +11,6 @@ import msgspec
 
 from dragonbelly.errors import BackendError
 from dragonbelly.model import Path
-from dragonbelly.replication.copy import SMALL
 from dragonbelly.testing.simulation.judge import Upload
 from dragonbelly.testing.simulation.storage import DOWN, FROZEN
 from dragonbelly.web.api import PREFIX
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from dragonbelly.testing.simulation.process import Process
     from dragonbelly.testing.simulation.world import World
 
-#: Sizes of files; one that has none is a case of its own, and one that is copied as it comes, piece by piece.
-SIZES = (0, 1, 20, 20, 300, SMALL + 1)
+#: Sizes of files; one that has none is a case of its own.
+SIZES = (0, 1, 20, 20, 300)
 
 
 class Client:

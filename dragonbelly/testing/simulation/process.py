@@ -14,6 +14,9 @@ from dragonbelly.web.message import Answer, Question
 if TYPE_CHECKING:
     from dragonbelly.testing.simulation.world import World
 
+#: Files of up to so many bytes are copied as a whole, larger ones as they come: sizes of both sorts occur.
+SMALL = 20
+
 #: Seconds that a client waits for an answer.
 PATIENCE = 10.0
 
@@ -37,6 +40,7 @@ class Process:
         self.wires = {name: ServerWire(world, self, server) for name, server in world.servers.items()}
         store: Any = self.store  # it has the store's methods by their names
         self.daemon = Daemon(_Reactor(self), world.config, store, world.metrics, self.name, world.random)
+        self.daemon.replicator.small = SMALL
         self.daemon.startService()
 
     def crash(self, clock: ProcessClock | None = None) -> None:
