@@ -199,7 +199,7 @@ class Redirects(Started):
                 say(f"round {n + 1}: {called} at {wanted:,.0f}/s: {mine.p99:.2f} ms; nginx {theirs.p99:.2f} ms")
             floor = Figure.of_runs(
                 "latency",
-                f"p99 of nginx return 302 at {wanted:,.0f}/s",
+                f"p99, nginx return 302, at {wanted:,.0f}/s",
                 [each.p99 for each in found],
                 "ms",
                 note=f"the generator's own part: {median(each.late for each in found):.2f} ms",
@@ -208,7 +208,7 @@ class Redirects(Started):
             yield floor
             yield Figure.of_runs(
                 "latency",
-                f"{called}, at half of the most: {wanted:,.0f}/s",
+                f"{called}, at {wanted:,.0f}/s",
                 [each.p99 for each in ours],
                 "ms",
                 must=Must("<=", must),

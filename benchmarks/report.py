@@ -13,13 +13,11 @@ from benchmarks.figure import Figure, Skipped, number
 
 COLUMNS = ("what", "figure", "ratio", "to", "wanted", "so")
 
-#: What the chart shows: the row, its title, what its figures are in.
+#: What the chart shows: the rows, the title, what their figures are in.
 PANELS = (
-    ("get", "Redirects a second, one process", "/s"),
-    ("latency", "p99 in ms, at half of the most", "ms"),
-    ("put", "PUTs a second, redirected, one process", "/s"),
-    ("uploads", "Whole uploads a second by the API, one process", "/s"),
-    ("copy", "Copies a second, nginx to nginx, one process", "/s"),
+    (("get",), "Redirects a second, one process", "/s"),
+    (("latency",), "p99 in ms, at half of the most", "ms"),
+    (("put", "uploads", "copy"), "Uploads and copies a second, one process", "/s"),
 )
 
 
@@ -57,12 +55,12 @@ class Report:
                 [
                     Bar(name, figures[0].value, _labelled(figures), ours=figures[0].ours)
                     for name, figures in _by_name(self.figures).items()
-                    if figures[0].row == row and figures[0].unit.endswith(unit)
+                    if figures[0].row in rows and figures[0].unit.endswith(unit)
                 ],
             )
-            for row, title, unit in PANELS
+            for rows, title, unit in PANELS
         ]
-        return bars([panel for panel in panels if panel.bars], self.about)
+        return bars([panel for panel in panels if panel.bars], f"{self.about}; {self.command}")
 
     def write(self, directory: Path) -> None:
         """``newest.json`` and ``newest.svg``."""

@@ -79,7 +79,7 @@ class Uploads(Started):
         loads = in_turns({"uploads": once}, self.settings)["uploads"]
         yield Figure.of_runs(
             "uploads",
-            f"uploads of 4 KiB by the API, {AT_ONCE} at once, with the PUT to nginx",
+            f"uploads of 4 KiB by the API, {AT_ONCE} at once",
             rates(loads),
             "files/s",
             must=Must(">=", 1000),
