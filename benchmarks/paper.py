@@ -24,8 +24,8 @@ class Paper:
     bytes_a_file: float
     #: µs of Redis' one thread for a look-up.
     redis_cpu: float
-    #: Redirects a second of one worker when nothing is cached.
-    rate: float
+    #: µs of a worker's core for a redirect when nothing is cached.
+    cpu: float
     #: Bytes of memory of a machine for Redis, and the share of it that records may fill: the rest is for growth
     #: and for the fork that writes the log anew.
     node: int = 64 * GIB
@@ -52,8 +52,8 @@ class Paper:
 
     @property
     def workers(self) -> float:
-        """That it takes to ask for so many."""
-        return self.lookups / self.rate
+        """That it takes to ask for so many, each with a core to itself."""
+        return self.lookups * self.cpu / 1e6
 
     @property
     def audit_rate(self) -> float:
@@ -72,7 +72,8 @@ class Paper:
             f"{self.files / self.partitions:,.0f} files",
             f"look-ups    {self.masters} x 1,000,000 µs / {self.redis_cpu:.1f} µs = {self.lookups:,.0f}/s "
             "at most, nothing being cached",
-            f"workers     {self.lookups:,.0f}/s / {self.rate:,.0f}/s = {self.workers:,.0f} to ask for so many",
+            f"workers     {self.lookups:,.0f}/s x {self.cpu:.0f} µs / 1,000,000 µs = {self.workers:,.0f} cores "
+            "to ask for so many",
             f"audit       {self.files:,} x {self.copies} copies / {self.audit_every:g} days = "
             f"{self.audit_rate:,.0f} copies/s ([audit] rate is 200 unless set)",
         ]

@@ -21,7 +21,7 @@ from benchmarks.figure import Figure, Must, Reference, Row, Skipped
 from benchmarks.paths import name
 from benchmarks.pinning import cores
 from benchmarks.settings import Settings
-from benchmarks.site import Site, answer, constant_rate, family, knows, rss, warm
+from benchmarks.site import NONE, Site, answer, constant_rate, family, knows, rss, warm
 from benchmarks.turns import cost, cpu_each, in_turns, rate, rates
 from benchmarks.wrk import Load, Requests, run
 from tests.servers.daemon import Daemon
@@ -237,7 +237,7 @@ class Redirects(Started):
         with Site() as small:
             daemons = {}
             for where, size in ((self.site, files), (small, few)):
-                daemons[size] = (where.daemon(cache=self.settings.hot), where.daemon(cache=0))
+                daemons[size] = (where.daemon(cache=self.settings.hot), where.daemon(cache=NONE))
             small.fill(few)
             contest: dict[str, Callable[[], Load]] = {}
             for size, (caching, asking) in daemons.items():
@@ -246,11 +246,11 @@ class Redirects(Started):
                 warm(caching.url, Requests(size=few))
                 hot = partial(self._hot, caching.url, family(caching), few)
                 contest[f"{few:,} of {size:,}, cached"] = hot
-                contest[f"any of {size:,}, no cache"] = partial(self._hot, asking.url, family(asking), size)
+                contest[f"any of {size:,}, not cached"] = partial(self._hot, asking.url, family(asking), size)
             loads = in_turns(contest, self.settings)
         for what, called in (
             (f"{few:,} of {{}}, cached", f"GET of {few:,} files, cached, {files:,} in the store"),
-            ("any of {}, no cache", f"GET of any file, no cache, {files:,} in the store"),
+            ("any of {}, not cached", f"GET of any file, not cached, {files:,} in the store"),
         ):
             with_many, with_few = loads[what.format(f"{files:,}")], loads[what.format(f"{few:,}")]
             yield Figure.of_runs(

@@ -47,6 +47,10 @@ every = "2s"
 timeout = "1.5s"
 """
 
+#: ``[http] cache`` of a daemon that has to ask Redis for nearly everything, in the lane that asks nobody
+#: otherwise.
+NONE = 1
+
 NODE_SECRET = "a secret of 32 bytes that is known"
 
 

@@ -47,7 +47,7 @@ class TestCores:
 
 class TestPaper:
     def test_a_thousand_million_files(self) -> None:
-        paper = Paper(10**9, bytes_a_file=440, redis_cpu=10, rate=20_000)
+        paper = Paper(10**9, bytes_a_file=440, redis_cpu=10, cpu=50)
         assert paper.memory == 440e9
         # 64 GiB x 0.6 = 41.2 GB, and 440 / 41.2 = 10.7
         assert paper.masters == 11
@@ -59,7 +59,7 @@ class TestPaper:
             assert said in text
 
     def test_what_fits_takes_one(self) -> None:
-        assert Paper(1000, bytes_a_file=440, redis_cpu=10, rate=1, node=GIB).masters == 1
+        assert Paper(1000, bytes_a_file=440, redis_cpu=10, cpu=1, node=GIB).masters == 1
 
 
 class TestScale:
