@@ -406,7 +406,8 @@ class World:
 
     def save(self) -> dict[str, Any]:
         """All that the store holds now."""
-        return copy.deepcopy({name: value for name, value in vars(self.store).items() if name != "_clock"})
+        held = {name: value for name, value in vars(self.store).items() if name not in ("_clock", "_tracked")}
+        return copy.deepcopy(held)
 
     def roll_back(self, saved: dict[str, Any]) -> None:
         """The server died, and another run of it came back with what was saved."""

@@ -95,7 +95,7 @@ def test_a_url_that_is_none(options: dict[str, str]) -> None:
 
 def test_clients_are_sent_to_the_url_and_the_daemon_goes_to_the_internal_one() -> None:
     backend = make("https://files.example.com/a%20b/", internal_url="http://10.0.0.1:8000")
-    assert backend.download_url("m/@x/ä?") == "https://files.example.com/a%20b/m/%40x/%C3%A4%3F"
+    assert backend.download_url("m/@x/ä?") == "https://files.example.com/a%20b/m/@x/%C3%A4%3F"
     assert backend.upload_target("m/f") == Target("PUT", "https://files.example.com/a%20b/m/f")
 
 
