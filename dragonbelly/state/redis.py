@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -379,10 +380,10 @@ class RedisStore:
         values = (field, new) if old is None else (field, new, old)
         return bool(await self._redis.script(SET_META, (self._keys.meta,), values) == 1)
 
-    @fires
-    async def confirm(self) -> None:
-        if self._confirming is not None:
-            await self._confirming.confirm(self.run)
+    def confirm(self) -> Deferred[None]:
+        if self._confirming is None:
+            return succeed(None)  # nearly always, and several times for each upload
+        return self._confirming.confirm(self.run)
 
     @fires
     async def close(self) -> None:
