@@ -19,6 +19,7 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from dragonbelly.config import loads
+from dragonbelly.daemon import Daemon, make_daemon
 from dragonbelly.data_directory import (
     make_node_secret,
     read_digest,
@@ -31,7 +32,6 @@ from dragonbelly.private_node import PrivateNode
 from dragonbelly.private_redis import PrivateRedis, find_redis
 from dragonbelly.reach import reach
 from dragonbelly.secret import Secret
-from dragonbelly.service import Daemon, make_daemon
 from dragonbelly.starting import cannot_start, check_installation, endpoint, give_up, open_ports
 from dragonbelly.state.address import host_and_port
 from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from dragonbelly.interfaces import Counts
 from dragonbelly.model import BackendState, ClusterView, Observed, Use
@@ -118,6 +122,8 @@ class Metrics:
         self._state = gauge("backend_state", "1 for what a person said of a backend", "backend", "state")
         self._observed = gauge("backend_observed", "1 for how a backend is seen", "backend", "observed")
         self._store = gauge("store_up", "Whether the state store answers")
+        self.workers = gauge("workers", "Workers that serve; 0 where one process does it all")
+        self.worker_ends = counter("worker_ends", "Workers that ended by themselves, and were started again")
 
     def answered(self, kind: str, status: int) -> Tally:
         """To count ``requests`` with."""
@@ -157,11 +163,47 @@ class Metrics:
         self._confirmed.set(confirmed)
 
     def set_cluster(self, cluster: ClusterView) -> None:
+        self._state.clear()
+        self._observed.clear()
         for name, backend in cluster.items():
             for state in BackendState:
                 self._state.labels(name, state.name.lower()).set(backend.state is state)
             for observed in Observed:
                 self._observed.labels(name, observed.name.lower()).set(backend.observed is observed)
 
-    def render(self) -> bytes:
-        return generate_latest(self.registry)
+    def render(self, others: Sequence[bytes] = ()) -> bytes:
+        """With what ``others`` have counted; what is not a count is ours alone to say."""
+        mine = generate_latest(self.registry)
+        return total([mine, *others]) if others else mine
+
+
+def total(texts: Iterable[bytes]) -> bytes:
+    """The counters and histograms of all ``texts`` summed up; whatever else there is from the first."""
+    sums = _Sums()
+    for number, text in enumerate(texts):
+        for family in text_string_to_metric_families(text.decode()):
+            if number == 0 or family.type in ("counter", "histogram"):
+                sums.add(family)
+    return generate_latest(sums)
+
+
+class _Sums(Collector):
+    """Families of metrics, each sample the sum of those that were added."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Metric] = {}
+        self._sums: dict[str, dict[tuple[str, frozenset[tuple[str, str]]], float]] = {}
+
+    def add(self, family: Metric) -> None:
+        self._families.setdefault(family.name, family)
+        sums = self._sums.setdefault(family.name, {})
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            sums[key] = sums.get(key, 0.0) + sample.value
+
+    def collect(self) -> Iterator[Metric]:
+        for name, family in self._families.items():
+            metric = Metric(name, family.documentation, family.type)
+            for (sample, labels), value in self._sums[name].items():
+                metric.add_sample(sample, dict(labels), value)
+            yield metric

@@ -70,7 +70,7 @@ class PrivateNode(Service):
             f"node {name}",
             command,
             environment={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"},
-            listener=self._socket.fileno(),
+            listeners=(self._socket.fileno(),),
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -20,9 +21,9 @@ class Secret(str):
         return "Secret(…)"
 
     @classmethod
-    def parse(cls, found: object) -> Self:
+    def parse(cls, found: object, read: Callable[[Path], bytes] | None = None) -> Self:
         """
-        As it stands in the file: the text, or where it is.
+        As it stands in the file: the text, or where it is; ``read_secret`` unless ``read`` reads it.
 
         :raises ValueError: it is none, or there is none; the message says what was expected.
         """
@@ -31,7 +32,7 @@ class Secret(str):
                 return cls(found)
             case {"file": str(path), **others} if not others:
                 try:
-                    return cls(read_secret(Path(path)).decode())
+                    return cls((read or read_secret)(Path(path)).decode())
                 except ConfigError as error:
                     raise ValueError(f"a secret, but {error}") from None
                 except UnicodeDecodeError:

@@ -107,9 +107,14 @@ def _with_backlog(description: str) -> str:
 
 def listen(reactor: Any, description: str, factory: IProtocolFactory) -> IListeningPort:
     """Listen at once.  :raises StartError: it is no endpoint, or the address is taken."""
+    return listen_on(endpoint(reactor, description), description, factory)
+
+
+def listen_on(where: IStreamServerEndpoint, description: str, factory: IProtocolFactory) -> IListeningPort:
+    """The same on an endpoint that was made of the ``description``."""
     ports: list[IListeningPort] = []
     refused: list[Failure] = []
-    listening = maybeDeferred(endpoint(reactor, description).listen, factory)
+    listening = maybeDeferred(where.listen, factory)
     listening.addCallbacks(ports.append, refused.append)
     if not ports:
         reason = refused[0].getErrorMessage() if refused else "it takes too long"

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly import service
+from dragonbelly import daemon
 from dragonbelly.backends.memory import MemoryBackend, _Intake
 from dragonbelly.config import Config, loads
 from dragonbelly.errors import StateUnavailable
@@ -311,7 +311,7 @@ class Steady(Random):
         return 0.5
 
 
-class Daemon(service.Daemon):
+class Daemon(daemon.Daemon):
     """
     One daemon of a world, as ``twistd`` runs it, with a link of its own to the store.  ``impatient`` and
     ``returned`` are the backends of which it said so.

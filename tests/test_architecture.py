@@ -48,6 +48,11 @@ LAYERS = (
     (
         "embedded",
         "service",
+        "listening",
+        "workers",
+        "daemon",
+        "serving",
+        "sockets",
         "private_redis",
         "private_node",
         "data_directory",
@@ -77,6 +82,7 @@ PRIVATE = {
 REACTOR = {
     "dragonbelly.service",
     "dragonbelly.node.service",
+    "dragonbelly.workers.__main__",
     "dragonbelly.testing.reactor",
     "dragonbelly.cli.check",
     "dragonbelly.client.twisted",

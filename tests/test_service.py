@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
-from twisted.application.service import MultiService
-from twisted.internet.protocol import Factory
-from twisted.internet.testing import MemoryReactorClock
 
-from dragonbelly.config import Config, load
-from dragonbelly.service import Listening
+from dragonbelly.config import Source
+from dragonbelly.listening import Listening
+from dragonbelly.testing import reactor
+from tests.integration.asking import ask
+from tests.servers.ports import free_port
+from tests.servers.process import listens
 from tests.web.world import World
 
 #: Files of a world, and how often one of them is asked for.
@@ -51,25 +50,36 @@ def test_it_has_its_own_unless_it_is_given_one():
     assert not set(said(None)[:FILES]) & set(said(None)[:FILES])
 
 
-SAMPLE = Path(__file__).parents[1] / "etc" / "dragonbelly.toml"
-
-
-class Sites(MultiService):
-    """All that is to be listened for."""
-
-    config: Config
-    public_site = Factory()
-    admin_site = Factory()
+SETTINGS = """
+[state]
+redis = "unix:///nowhere/redis.sock"
+[http]
+listen = ["tcp:{}:interface=127.0.0.1"]
+admin = ["tcp:{}:interface=127.0.0.1"]
+[backend.s1]
+kind = "dav"
+url = "http://127.0.0.1:1"
+"""
 
 
 @pytest.mark.parametrize("runner", ["twistd", "twist"])
 def test_ports_are_opened_once_whoever_runs_it(runner: str) -> None:
-    memory: Any = MemoryReactorClock()
-    sites = Sites()
-    sites.config = load(SAMPLE)
-    listening = Listening(memory, sites, ("tcp:80",), ("tcp:81",))  # type: ignore[arg-type]
-    if runner == "twistd":  # as root, if that is who started it
-        listening.privilegedStartService()
-        assert len(memory.tcpServers) == 2
-    listening.startService()
-    assert [port for port, *_ in memory.tcpServers] == [80, 81]
+    ports = free_port(), free_port()
+    source = Source("a file", SETTINGS.format(*ports))
+    services: list[Listening] = []
+
+    async def start() -> None:
+        services.append(Listening(reactor.start(), lambda: (source, source.config())))
+        if runner == "twistd":  # as root, if that is who started it
+            services[0].privilegedStartService()
+            assert all(map(listens, ports))
+        services[0].startService()
+
+    async def stop() -> None:
+        await services[0].stopService()
+
+    reactor.run(start)
+    # Its Redis is away, and clients are told so.
+    assert [ask("GET", f"http://127.0.0.1:{port}/a").status for port in ports] == [503, 503]
+    reactor.run(stop)
+    assert not any(map(listens, ports))

@@ -7,7 +7,7 @@ key, what was found and what was expected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
@@ -40,7 +40,7 @@ from dragonbelly.interfaces import IBackendFactory, IReplicationPolicyFactory
 from dragonbelly.plugins import backend_factories, policy_factories
 from dragonbelly.signing import SigningKey
 
-__all__ = ["Config", "load", "loads"]
+__all__ = ["Config", "Source", "load", "loads"]
 
 PLAIN: dict[str, type[msgspec.Struct]] = {
     "state": StateSection,
@@ -56,16 +56,38 @@ NAMED = ("domain", "policy", "backend")
 LISTS = ("token", "signing_key")
 
 
+class Source(msgspec.Struct):
+    """
+    What a configuration is made of: its text, and what stands in the files of secrets that it names.  Each is
+    read once, by who may; another process, or another user, need not be able to.
+    """
+
+    filename: str
+    text: str
+    secrets: dict[str, bytes] = {}
+
+    @classmethod
+    def of(cls, path: str | PathLike[str]) -> Source:
+        """:raises ConfigError: the file cannot be read."""
+        filename = fspath(path)
+        try:
+            return cls(filename, Path(filename).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{filename}: cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{filename}: this is not UTF-8 at byte {error.start}") from error
+
+    def config(self) -> Config:
+        """:raises ConfigError: it has a mistake, or a secret cannot be read."""
+        return loads(self.text, self.filename, secrets=self.secrets)
+
+    def __repr__(self) -> str:
+        return f"Source({self.filename!r})"
+
+
 def load(path: str | PathLike[str]) -> Config:
     """:raises ConfigError: the file cannot be read, or has a mistake."""
-    filename = fspath(path)
-    try:
-        text = Path(filename).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{filename}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{filename}: this is not UTF-8 at byte {error.start}") from error
-    return loads(text, filename)
+    return Source.of(path).config()
 
 
 def loads(
@@ -74,9 +96,13 @@ def loads(
     *,
     backends: Mapping[str, IBackendFactory] | None = None,
     policies: Mapping[str, IReplicationPolicyFactory] | None = None,
+    secrets: MutableMapping[str, bytes] | None = None,
 ) -> Config:
-    """``backends`` and ``policies`` are the kinds there are; those of all plugins unless given."""
-    reader = Reader(filename)
+    """
+    ``backends`` and ``policies`` are the kinds there are; those of all plugins unless given.  ``secrets`` is
+    what stands in files of secrets, by their paths; of those that are not there it is read, and put there.
+    """
+    reader = Reader(filename, secrets)
     document = reader.document(text)
     for name in document:
         if name not in PLAIN and name not in NAMED and name not in LISTS:

@@ -135,7 +135,7 @@ def check_exempt(limits: LimitsSection, reader: Reader, key: Key) -> None:
 
 
 def _endpoint_mistake(text: str) -> str | None:
-    if text.startswith("systemd:"):
+    if re.match("(haproxy:)?systemd:", text):
         return None  # knows its sockets only when systemd starts us
     try:
         # Endpoints keep the reactor for when they listen; none is needed to read their strings.

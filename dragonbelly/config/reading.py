@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from difflib import get_close_matches
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -16,7 +17,7 @@ import msgspec
 
 from dragonbelly.config.values import one_line, without_login
 from dragonbelly.errors import ConfigError
-from dragonbelly.secret import EXPECTED, Secret
+from dragonbelly.secret import EXPECTED, Secret, read_secret
 from dragonbelly.units import Duration, Size
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -32,10 +33,11 @@ _LONGEST = 80
 
 
 class Reader:
-    """Reads one file's tables into Structs."""
+    """Reads one file's tables into Structs.  ``secrets``: see ``dragonbelly.config.loads``."""
 
-    def __init__(self, filename: str) -> None:
+    def __init__(self, filename: str, secrets: MutableMapping[str, bytes] | None = None) -> None:
         self._filename = filename
+        self._secrets = secrets if secrets is not None else {}
 
     def document(self, text: str) -> dict[str, Any]:
         """The whole file, as TOML."""
@@ -98,12 +100,24 @@ class Reader:
         if get_origin(plain) is tuple and get_args(plain)[1:] == (...,) and isinstance(found, list):
             return tuple(self.value(get_args(plain)[0], item, (*key, i)) for i, item in enumerate(found))
         try:
-            return msgspec.convert(found, type_, dec_hook=_decode)
+            return msgspec.convert(found, type_, dec_hook=self._decode)
         except msgspec.ValidationError as error:
             told = isinstance(error.__cause__, ValueError)
             expected = str(error.__cause__) if told else describe(plain)
             inside = f" ({error})" if isinstance(found, list | dict) and not told else ""
             raise self.mistake(key, found, expected + inside) from error
+
+    def _decode(self, type_: type, found: object) -> object:
+        if issubclass(type_, Secret):
+            return type_.parse(found, self._read_secret)
+        if issubclass(type_, Duration | Size):
+            return type_.parse(found)
+        raise NotImplementedError(f"an option of type {type_}")
+
+    def _read_secret(self, path: Path) -> bytes:
+        if str(path) not in self._secrets:
+            self._secrets[str(path)] = read_secret(path)
+        return self._secrets[str(path)]
 
 
 def dotted(key: Key) -> str:
@@ -169,12 +183,6 @@ def _without_none(type_: Any) -> Any:
         others = [arg for arg in get_args(type_) if arg is not type(None)]
         return others[0] if len(others) == 1 else type_
     return type_
-
-
-def _decode(type_: type, found: object) -> object:
-    if issubclass(type_, Duration | Size | Secret):
-        return type_.parse(found)
-    raise NotImplementedError(f"an option of type {type_}")
 
 
 def _shown(key: Key, found: object) -> str:

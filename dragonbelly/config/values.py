@@ -25,6 +25,9 @@ from dragonbelly.signing import SigningKey
 from dragonbelly.state.address import Login
 from dragonbelly.units import Amount, Duration, Interval, Size
 
+#: More processes than there are cores gain nothing.
+WORKERS_MAX = 256
+
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file."""
@@ -65,6 +68,8 @@ class HttpSection(Section, frozen=True, kw_only=True):
     cache_control: str = "no-store"
     #: Pages of these may use files and API with ``fetch``.
     origins: tuple[str, ...] = ()
+    #: Processes that serve ``listen``; with 1 the one that was started does it all.
+    workers: Annotated[int, Meta(ge=1, le=WORKERS_MAX)] = 1
     #: Answers kept in memory, and for how long one may be used.
     cache: Annotated[int, Meta(ge=0)] = 100_000
     cache_age: Interval = Interval(600)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -43,6 +43,28 @@ class StateAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str
 
 
+class Others(Protocol):
+    """Processes that serve with us."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether clients are served by them alone."""
+
+    @property
+    def open(self) -> int:
+        """How many serve."""
+
+    async def reports(self) -> Sequence[bytes]:
+        """What they count, and those before them; see ``Metrics.render``."""
+
+
+class Nobody:
+    needed, open = False, 0
+
+    async def reports(self) -> Sequence[bytes]:
+        return ()
+
+
 class Admin:
     """The handlers of the admin listener that are not the files API."""
 
@@ -60,6 +82,8 @@ class Admin:
         clock: IClock,
         metrics: Metrics,
     ) -> None:
+        #: Those who serve clients in our place.
+        self.others: Others = Nobody()
         self._store = store
         self._cluster = cluster
         self._states = states
@@ -103,7 +127,8 @@ class Admin:
         except StateUnavailable:
             store = False
         serving = [name for name, view in self._cluster.view.items() if view.serves]
-        ready = open and store and bool(serving)
+        attended = bool(self.others.open) or not self.others.needed
+        ready = open and store and bool(serving) and attended
         answer = {
             "status": "ok" if ready else "unavailable",
             "version": __version__,
@@ -111,6 +136,7 @@ class Admin:
             "unconfirmed": self._standstill.reason,
             "backends_serving": len(serving),
             "backends": len(self._cluster.names),
+            "workers": self.others.open,
         }
         return json_answer(answer, 200 if ready else 503)
 
@@ -124,7 +150,9 @@ class Admin:
         self._metrics.set_cluster(self._cluster.view)
         self._metrics.set_agreed(self._comparison.agreed)
         self._metrics.set_confirmed(self._standstill.reason is None)
-        return Answer(200, (("Content-Type", CONTENT_TYPE_LATEST),), self._metrics.render())
+        return Answer(
+            200, (("Content-Type", CONTENT_TYPE_LATEST),), self._metrics.render(await self.others.reports())
+        )
 
     async def _status(self, _: Question) -> Answer:
         counts = await self._store.counts()

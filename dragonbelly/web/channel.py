@@ -248,6 +248,12 @@ class Channel(http.HTTPChannel):
             intake.sink.finished()
         super().allContentReceived()
 
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        if self.connections.draining and self.persistent:
+            self.persistent = False
+            headers.setRawHeaders(b"Connection", [b"close"])
+        super().writeHeaders(version, code, reason, headers)
+
     def requestDone(self, request: http.Request) -> None:
         if self._seat is not None:
             self.connections.idle(self._seat)

@@ -58,6 +58,8 @@ class Connections:
         self._taken: set[Seat] = set()
         self._idle: OrderedDict[Seat, None] = OrderedDict()
         self._shares: dict[str, Share] = {}
+        #: Whether all are to end: each answer is the last of its connection.
+        self.draining = False
 
     def __len__(self) -> int:
         return len(self._taken)
@@ -115,6 +117,17 @@ class Connections:
             share.taken.remove(seat)
             if not share.taken:
                 del self._shares[share.key]
+
+    def dismiss_idle(self) -> None:
+        """Close those that wait for nothing."""
+        for seat in list(self._idle):
+            self.busy(seat)  # once is enough
+            seat.connection.give_way()
+
+    def dismiss_all(self) -> None:
+        for seat in list(self._taken):
+            self.leave(seat)
+            seat.connection.give_way()
 
     def _make_room(self, idle: OrderedDict[Seat, None]) -> bool:
         if not idle:

@@ -258,8 +258,10 @@ class Lane(Protocol):
             self.give_way()
 
     def give_way(self) -> None:
-        self._leave()
+        # Its seat is its own until all is written that was answered: whoever drains waits for that.
+        self._stop_clocks()
         self._answering_ends()
+        self._waiting = b""
         self.dataReceived = _ignore  # type: ignore[method-assign]
         # Who does not close his side, or does not read, is cut off soon.
         self._deadline = self._lanes.reactor.callLater(GIVE_WAY, self.transport.abortConnection)
@@ -270,11 +272,14 @@ class Lane(Protocol):
         self._leave()
         self._answering_ends()
 
-    def _leave(self) -> None:
+    def _stop_clocks(self) -> None:
         self._stop_clock()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+
+    def _leave(self) -> None:
+        self._stop_clocks()
         if self._seat is not None:
             self._lanes.connections.leave(self._seat)
 
@@ -363,10 +368,11 @@ class Lane(Protocol):
 
     def _fits(self, method: str, target: bytes, line: bytes, manner: Manner) -> bool:
         """Whether it is answered here, with all limits kept."""
-        if self._asked == self._lanes.last or len(line) > manner.room:
+        lanes = self._lanes
+        if self._asked == lanes.last or lanes.connections.draining or len(line) > manner.room:
             return False  # the last one is told so
         length = manner.fields.length
-        most = self._lanes.json_size if target.startswith(_API) else SMALL_BODY
+        most = lanes.json_size if target.startswith(_API) else SMALL_BODY
         return length == 0 or (method in _WRITES and length <= most)
 
     def _too_slow(self) -> None:
@@ -380,6 +386,8 @@ class Lane(Protocol):
         lanes = self._lanes
         now = lanes.clock.seconds()
         if now >= redirect.until or now >= lanes.prepared.tracked.until or self._asked == lanes.last:
+            return False
+        if lanes.connections.draining:
             return False
         way = lanes.redirects.draw(redirect)
         if way is None or way.last_resort:
@@ -464,8 +472,14 @@ class Lane(Protocol):
         head += map(_line, (*answer.headers, *cors))
         if answer.status != 204:
             head.append(b"Content-Length: %d\r\n" % len(answer.body))
+        draining = lanes.connections.draining  # since it was asked
+        if draining:
+            head.append(b"Connection: close\r\n")
         self._send(b"".join((*head, b"\r\n", answer.body if method != "HEAD" else b"")))
-        self._answered()
+        if draining:
+            self.give_way()
+        else:
+            self._answered()
 
     def _answered(self) -> None:
         self._lanes.connections.idle(self._seat)

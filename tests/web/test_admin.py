@@ -230,6 +230,7 @@ class TestHealth:
             "unconfirmed": None,
             "backends_serving": 3,
             "backends": 3,
+            "workers": 0,
         }
         assert world.ask("HEAD", "/-/health", admin=True).headers == said.headers
 

@@ -13,11 +13,11 @@ from zope.interface import implementer
 
 from dragonbelly.backends.memory import MemoryBackend
 from dragonbelly.config import loads
+from dragonbelly.daemon import Daemon
 from dragonbelly.errors import StateUnavailable
 from dragonbelly.interfaces import IBackend, IBackendFactory, ITracked, Snapshot, Told
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import ObjectStat, Path, Record
-from dragonbelly.service import Daemon
 from dragonbelly.state.memory import MemoryStore
 from tests.web.wire import Connection, Said
 

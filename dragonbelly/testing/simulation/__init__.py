@@ -1,7 +1,7 @@
 """
 A simulation that hunts for what tests do not think of.
 
-The real daemon (``dragonbelly.service.Daemon``: lifecycle, plan, replicator, health, files, API, audit) runs on
+The real daemon (``dragonbelly.daemon.Daemon``: lifecycle, plan, replicator, health, files, API, audit) runs on
 a store in memory and on simulated storage servers, several of them at once, in one process, on one clock and
 one seeded random source; the same seed gives the same trace to the byte.  Clients put, overwrite, read and
 delete while daemons are killed and frozen, calls and replies lost, clocks set wrong, disks rot, fill, vanish

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from dragonbelly.service import Daemon
+from dragonbelly.daemon import Daemon
 from dragonbelly.testing.simulation.clock import Alarm, ProcessClock
 from dragonbelly.testing.simulation.network import ServerWire, StoreWire
 from dragonbelly.web.message import Answer, Question
