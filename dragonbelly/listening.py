@@ -140,7 +140,7 @@ class Listening(MultiService):
                 reason=failure.getErrorMessage(),
             )
         elif not failure.check(CancelledError):
-            self._log.failure("the configuration is not taken over", failure)
+            self._log.failure("the configuration is not taken over, and all goes on as before", failure)
 
     def _reloaded(self, _: object) -> None:
         self._reloading = None

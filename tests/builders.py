@@ -14,9 +14,9 @@ from twisted.internet.task import Clock
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from dragonbelly import daemon
 from dragonbelly.backends.memory import MemoryBackend, _Intake
 from dragonbelly.config import Config, loads
+from dragonbelly.daemon import Daemon as RealDaemon
 from dragonbelly.errors import StateUnavailable
 from dragonbelly.ids import ulid
 from dragonbelly.interfaces import IBackendFactory, Snapshot
@@ -311,7 +311,7 @@ class Steady(Random):
         return 0.5
 
 
-class Daemon(daemon.Daemon):
+class Daemon(RealDaemon):
     """
     One daemon of a world, as ``twistd`` runs it, with a link of its own to the store.  ``impatient`` and
     ``returned`` are the backends of which it said so.

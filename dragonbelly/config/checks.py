@@ -140,7 +140,7 @@ def _endpoint_mistake(text: str) -> str | None:
     try:
         # Endpoints keep the reactor for when they listen; none is needed to read their strings.
         serverFromString(None, text)
-    except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
+    except Exception as error:  # each kind of endpoint has errors of its own, OpenSSL's for a key among them
         return str(error) or type(error).__name__
     return None
 

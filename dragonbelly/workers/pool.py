@@ -115,8 +115,8 @@ class Worker:
     def _ended(self) -> None:
         counted, self.counted = self.counted, b""
         self._talk, self.open = None, False
-        self._reported()
         self._pool.ended(self, counted)
+        self._reported()  # who waits for it goes on at once, and finds it where it is now
 
     async def report(self) -> None:
         """Have ``counted`` be what it has counted by now, if it says so in time."""

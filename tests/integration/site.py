@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
+
+import psutil
 
 from dragonbelly.keys import MARKER
 from tests.integration.asking import Reply, ask, eventually, follow
@@ -140,6 +143,26 @@ class Site:
             return file if len(good) == len(file["replicas"]) == copies else None
 
         return self.eventually(f"{copies} copies of {path}", look, within, path)
+
+    @property
+    def config(self) -> Path:
+        return self.daemon.directory / "dragonbelly.toml"
+
+    def change(self, old: str, new: str) -> None:
+        """Write something else in the configuration, which has it once."""
+        text = self.config.read_text()
+        assert text.count(old) == 1, f"{old!r} in {text}"
+        self.config.write_text(text.replace(old, new))
+
+    def hang_up(self, words: str = "was read again and is in force") -> str:
+        """SIGHUP; the line of the log that says what came of it."""
+        said = self.daemon.log().count(words)
+        self.daemon.psutil().send_signal(signal.SIGHUP)
+        self.eventually(f"the log says: {words}", lambda: self.daemon.log().count(words) > said, 60)
+        return [line for line in self.daemon.log().splitlines() if words in line][-1]
+
+    def workers(self) -> list[psutil.Process]:
+        return self.daemon.psutil().children()
 
     def files(self) -> list[Any]:
         """The JSON of every file there is."""
