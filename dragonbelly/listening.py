@@ -170,12 +170,16 @@ class Listening(MultiService):
                 await daemon.disownServiceParent()
             raise
         former, self.daemon, self.sockets = self.daemon, daemon, sockets
-        self._source = source
+        same, self._source = source == self._source, source
         self._attend(daemon)
         self.workers.keep(plan.workers)
         for where in set(sockets) - set(_wheres(config)):
             await self.sockets.pop(where).close()
-        self._log.info("{file} was read again and is in force", file=config.filename)
+        self._log.info(
+            "{file} was read again and is in force{same}",
+            file=config.filename,
+            same=": it says what it said before" if same else "",  # perhaps it is a copy that nobody renewed
+        )
         retiring = Deferred.fromCoroutine(self._retire(former))
         retiring.addErrback(lambda failure: self._log.failure("the former configuration", failure))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -42,10 +42,18 @@ class ListeningSocket:
         self._serving: IListeningPort | None = None
         self._held: Any = None
         if fileno is None:
-            self._held = listen_on(endpoint(self._lender, where), where, _Reserved())
+            self._held = listen_on(self._found(where), where, _Reserved())
             self._held.stopReading()
             self._lender.fileno = self._held.fileno()
         self.look_again()
+
+    def _found(self, where: str) -> IStreamServerEndpoint:
+        try:
+            return endpoint(self._lender, where)
+        except StartError as error:
+            if not _SYSTEMD.match(where):
+                raise
+            raise StartError(f"{where}: systemd handed no such socket over (see dragonbelly.socket)") from error
 
     def look_again(self) -> None:
         """

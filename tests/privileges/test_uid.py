@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from copy import copy
@@ -76,14 +77,15 @@ def test_a_node_below_1024(installed: Installed) -> None:
         assert "Traceback" not in server.log(), server.log()
 
 
-def test_the_daemon_below_1024(installed: Installed, redis: RedisServer) -> None:
+@pytest.mark.parametrize("workers", [1, 2], ids=["one process", "two workers"])
+def test_the_daemon_below_1024(installed: Installed, redis: RedisServer, workers: int) -> None:
     with node(installed) as store:
         daemon = Twistd(installed, port=low_port(), admin=low_port())
         config = daemon.secret("")
         config.write_text(
             f'[state]\nredis = "{redis.url}"\n'
             f'[http]\nlisten = ["tcp:{daemon.port}:interface=127.0.0.1"]\n'
-            f'admin = ["tcp:{daemon.admin}:interface=127.0.0.1"]\n'
+            f'admin = ["tcp:{daemon.admin}:interface=127.0.0.1"]\nworkers = {workers}\n'
             f'[policy.default]\ncopies = 1\n[domain.all]\nhosts = ["*"]\nanonymous = ["read", "write"]\n'
             f'[backend.store1]\nkind = "node"\nurl = "{store.url}"\n'
             f'secret = {{ file = "{store.directory / "secret"}" }}\n'
@@ -94,8 +96,14 @@ def test_the_daemon_below_1024(installed: Installed, redis: RedisServer) -> None
             (file := daemon.directory / "a.bin").write_bytes(os.urandom(100_000))
             curl("--fail", "-LT", str(file), f"{daemon.url}/a.bin")
             assert follow(f"{daemon.url}/a.bin").body == file.read_bytes()
+            assert len(daemon.processes()) == (1 if workers == 1 else 1 + workers)
             is_the_users_alone(daemon)
             is_the_users_alone(store)
+            # The configuration is root's alone: whoever reads it again is not.
+            daemon.running.send_signal(signal.SIGHUP)
+            eventually("it says so", lambda: "all goes on as before" in daemon.log(), evidence=daemon.log)
+            assert "cannot be read: Permission denied" in daemon.log()
+            assert follow(f"{daemon.url}/a.bin").body == file.read_bytes()
             assert daemon.stop() in (0, -15), daemon.log()
             assert "Traceback" not in daemon.log(), daemon.log()
 

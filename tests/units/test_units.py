@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -33,10 +34,11 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", [*UNITS, "dragonbelly.socket"])
 def test_systemd_understands_it(name: str, tmp_path: Path) -> None:
+    for each in (*UNITS, "dragonbelly.socket"):
+        (tmp_path / each).write_text((ETC / each).read_text().replace("/opt/dragonbelly/bin", str(PROGRAMS)))
     unit = tmp_path / name
-    unit.write_text((ETC / name).read_text().replace("/opt/dragonbelly/bin", str(PROGRAMS)))
     seen = analyze("verify", "--recursive-errors=no", "--man=no", unit)
     assert [line for line in (seen.stdout + seen.stderr).splitlines() if name in line] == []
     assert seen.returncode == 0, seen
@@ -80,10 +82,11 @@ def certificate(directory: Path) -> Path:
     return both
 
 
+@pytest.mark.parametrize("workers", [1, 2], ids=["one process", "two workers"])
 @pytest.mark.parametrize(
     ("scheme", "lines"), [("https", ""), ("http", "MemoryDenyWriteExecute=yes\n")], ids=["tls", "no tls"]
 )
-def test_a_store_lives_with_what_they_forbid(tmp_path: Path, scheme: str, lines: str) -> None:
+def test_a_store_lives_with_what_they_forbid(tmp_path: Path, scheme: str, lines: str, workers: int) -> None:
     """As they are, with TLS; without it, with what their comment says can be added."""
     public, admin, store = free_port(), free_port(), free_port()
     (secret := tmp_path / "secret").write_text("a secret of the test")
@@ -93,7 +96,7 @@ def test_a_store_lives_with_what_they_forbid(tmp_path: Path, scheme: str, lines:
         pem = certificate(tmp_path)
         where = f"ssl:{admin}:{here}:privateKey={pem}:certKey={pem}"
     (config := tmp_path / "config").write_text(
-        f'[http]\nlisten = ["tcp:{public}:{here}"]\nadmin = ["{where}"]\n'
+        f'[http]\nlisten = ["tcp:{public}:{here}"]\nadmin = ["{where}"]\nworkers = {workers}\n'
         f'[policy.default]\ncopies = 1\n[domain.all]\nhosts = ["*"]\nanonymous = ["read", "write"]\n'
         f'[backend.store1]\nkind = "node"\nurl = "http://127.0.0.1:{store}"\nsecret = {{ file = "{secret}" }}\n'
     )
@@ -113,6 +116,9 @@ def test_a_store_lives_with_what_they_forbid(tmp_path: Path, scheme: str, lines:
         eventually("it is ready", ready, evidence=both[1].log)
         (file := tmp_path / "a.bin").write_bytes(os.urandom(300_000))
         curl("--fail", "-LT", str(file), f"http://127.0.0.1:{public}/a.bin")
+        assert follow(f"http://127.0.0.1:{public}/a.bin").body == file.read_bytes()
+        both[1].running.send_signal(signal.SIGHUP)
+        eventually("it is reloaded", lambda: "is in force" in both[1].log(), 60, evidence=both[1].log)
         assert follow(f"http://127.0.0.1:{public}/a.bin").body == file.read_bytes()
         for one in both:
             assert one.stop() in (0, -15), one.log()
