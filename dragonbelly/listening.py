@@ -74,8 +74,7 @@ class Listening(MultiService):
         try:
             check_installation()
             if plan.workers:
-                for socket in plan.sockets:
-                    socket.look_again()  # as the user who will serve, whom a key may not be for
+                _look_as_a_worker(plan)
         except StartError as error:
             cannot_start(error, self._options)
         super().startService()
@@ -199,6 +198,15 @@ class Listening(MultiService):
         await daemon.drain(GRACE, LONGEST)
         if daemon.parent is not None and self.running:
             await daemon.disownServiceParent()
+
+
+def _look_as_a_worker(plan: Plan) -> None:
+    """:raises StartError: there is something that root alone could read, and workers are not root."""
+    for socket in plan.sockets:
+        try:
+            socket.look_again()
+        except StartError as error:
+            raise StartError(f"{error} (with workers, the user who serves reads it)") from error
 
 
 def _wheres(config: Config) -> tuple[str, ...]:
