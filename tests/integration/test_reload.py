@@ -54,22 +54,41 @@ def test_under_load_nobody_is_refused(site: Site) -> None:
     assert "Traceback" not in site.daemon.log(), site.daemon.log()
 
 
+class Waiting(threading.Thread):
+    """A client that waits for more copies than there are stores: for so long, and is told so then."""
+
+    def __init__(self, site: Site, seconds: str) -> None:
+        super().__init__()
+        version = site.put("b", b"more bytes")
+        self._body = json.dumps({"path": "b"}).encode()
+        self._url = f"{site.daemon.url}/-/api/v1/uploads/{version}/complete?copies=4&timeout={seconds}"
+        self.answers: list[Reply] = []
+        self.start()
+        site.eventually("it is verified", lambda: site.file("b"))
+
+    def run(self) -> None:
+        self.answers.append(ask("POST", self._url, self._body, timeout=60))
+
+    def is_told(self) -> None:
+        self.join(60)
+        assert [(answer.status, answer.headers["Connection"]) for answer in self.answers] == [(202, "close")]
+
+
 @WORKERS
 def test_who_waits_gets_the_answer_from_whom_was_asked(site: Site) -> None:
-    answers: list[Reply] = []
-    version = site.put("b", b"more bytes")
-    body = json.dumps({"path": "b"}).encode()
-    # There are three stores, so it waits till the end, and is told so.
-    url = f"{site.daemon.url}/-/api/v1/uploads/{version}/complete?copies=4&timeout=5s"
-    waits = threading.Thread(target=lambda: answers.append(ask("POST", url, body, timeout=60)))
-    waits.start()
-    site.eventually("it is verified", lambda: site.file("b"))
+    waiting = Waiting(site, "5s")
     before = children(site)
     site.hang_up()
-    assert waits.is_alive()
-    waits.join(60)
-    assert [(answer.status, answer.headers["Connection"]) for answer in answers] == [(202, "close")]
+    assert waiting.is_alive()
+    waiting.is_told()
     site.eventually("those before have ended", lambda: not before & children(site))
+
+
+@WORKERS
+def test_and_before_it_is_stopped(site: Site) -> None:
+    waiting = Waiting(site, "1s")
+    assert site.daemon.stop() in (0, -15)
+    waiting.is_told()
 
 
 @WORKERS
