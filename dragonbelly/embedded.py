@@ -35,7 +35,7 @@ from dragonbelly.secret import Secret
 from dragonbelly.starting import cannot_start, check_installation, endpoint, give_up, open_ports
 from dragonbelly.state.address import host_and_port
 from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza
-from dragonbelly.web.draining import SHORT
+from dragonbelly.web.draining import SHORT, SHORT_GRACE
 
 NODES = ("store1", "store2", "store3")
 LISTEN = "tcp:8080:interface=127.0.0.1"
@@ -227,7 +227,7 @@ class Embedded(Service):
         for port in ports:
             await maybeDeferred(port.stopListening)
         if self._daemon is not None:
-            await self._daemon.drain(0.0, SHORT)
+            await self._daemon.drain(SHORT_GRACE, SHORT)
             await self._daemon.stopService()
         await gatherResults([node.stopService() for node in self._nodes])
         if self._redis is not None:

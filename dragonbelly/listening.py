@@ -17,7 +17,7 @@ from dragonbelly.daemon import Daemon, make_daemon
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.sockets import ListeningSocket
 from dragonbelly.starting import cannot_start, check_installation
-from dragonbelly.web.draining import GRACE, LONGEST, SHORT
+from dragonbelly.web.draining import GRACE, LONGEST, SHORT, SHORT_GRACE
 from dragonbelly.workers.pool import Plan, Pool
 
 #: Seconds until the daemon of another configuration has to be open.
@@ -91,7 +91,7 @@ class Listening(MultiService):
         sockets, self.sockets = self.sockets, {}
         for socket in sockets.values():
             await socket.close()
-        draining = [Deferred.fromCoroutine(daemon.drain(0.0, SHORT)) for daemon in self._daemons()]
+        draining = [Deferred.fromCoroutine(daemon.drain(SHORT_GRACE, SHORT)) for daemon in self._daemons()]
         await gatherResults([self.workers.stop(), *draining])
         await super().stopService()
 

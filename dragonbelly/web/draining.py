@@ -15,9 +15,11 @@ from twisted.internet.task import deferLater
 
 from dragonbelly.web.connections import Connections
 
-#: Seconds for a request that may be on its way; for those who wait for an answer, where others go on serving
-#: and where all ends.
-GRACE, LONGEST, SHORT = 1.0, 60.0, 3.0
+#: Seconds for a request that may be on its way, and for those who wait for an answer, where others go on.
+GRACE, LONGEST = 1.0, 60.0
+
+#: The same where all ends; a request that came is read at least.
+SHORT_GRACE, SHORT = 0.1, 3.0
 
 #: Seconds between two looks at what is left.
 STEP = 0.05

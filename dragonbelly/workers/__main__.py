@@ -30,7 +30,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.serving import Serving, make_store
 from dragonbelly.sockets import ListeningSocket
 from dragonbelly.starting import give_up_later
-from dragonbelly.web.draining import GRACE, SHORT
+from dragonbelly.web.draining import GRACE, SHORT, SHORT_GRACE
 from dragonbelly.workers.messages import (
     Counted,
     Leave,
@@ -128,7 +128,7 @@ class Process:
             self._reactor.stop()
 
     def _shut_down(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._leave(0.0, SHORT))
+        return Deferred.fromCoroutine(self._leave(SHORT_GRACE, SHORT))
 
     async def _leave(self, grace: float, longest: float) -> None:
         """May be asked for again, with less patience."""

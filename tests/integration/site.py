@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -160,6 +161,12 @@ class Site:
         self.daemon.psutil().send_signal(signal.SIGHUP)
         self.eventually(f"the log says: {words}", lambda: self.daemon.log().count(words) > said, 60)
         return [line for line in self.daemon.log().splitlines() if words in line][-1]
+
+    def metric(self, name: str) -> float:
+        """The sum of all samples that begin like this; 0.0 if there are none."""
+        text = ask("GET", f"{self.daemon.admin}/-/metrics").body.decode()
+        found = re.findall(rf"^dragonbelly_{re.escape(name)}[^ ]* (\S+)$", text, re.MULTILINE)
+        return sum(map(float, found))
 
     def workers(self) -> list[psutil.Process]:
         return self.daemon.psutil().children()

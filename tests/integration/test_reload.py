@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.asking import Reply, ask, curl
+from tests.integration.asking import Reply, ask, curl, eventually
 from tests.integration.load import Load
 from tests.integration.site import Site
 from tests.servers.ports import free_port
@@ -55,40 +55,54 @@ def test_under_load_nobody_is_refused(site: Site) -> None:
 
 
 class Waiting(threading.Thread):
-    """A client that waits for more copies than there are stores: for so long, and is told so then."""
+    """A client that waits until the file ``b``, of which two copies are owed, has three."""
 
-    def __init__(self, site: Site, seconds: str) -> None:
+    def __init__(self, site: Site) -> None:
         super().__init__()
         version = site.put("b", b"more bytes")
+        before = site.metric('redis_seconds_count{command="GET"}')
         self._body = json.dumps({"path": "b"}).encode()
-        self._url = f"{site.daemon.url}/-/api/v1/uploads/{version}/complete?copies=4&timeout={seconds}"
+        self._url = f"{site.daemon.url}/-/api/v1/uploads/{version}/complete?copies=3&timeout=50s"
         self.answers: list[Reply] = []
         self.start()
-        site.eventually("it is verified", lambda: site.file("b"))
+        # Nobody else asks.
+        site.eventually("it waits", lambda: site.metric('redis_seconds_count{command="GET"}') > before + 3)
 
     def run(self) -> None:
-        self.answers.append(ask("POST", self._url, self._body, timeout=60))
-
-    def is_told(self) -> None:
-        self.join(60)
-        assert [(answer.status, answer.headers["Connection"]) for answer in self.answers] == [(202, "close")]
+        self.answers.append(ask("POST", self._url, self._body, timeout=90))
 
 
 @WORKERS
 def test_who_waits_gets_the_answer_from_whom_was_asked(site: Site) -> None:
-    waiting = Waiting(site, "5s")
+    waiting = Waiting(site)
     before = children(site)
     site.hang_up()
     assert waiting.is_alive()
-    waiting.is_told()
+    site.daemon.send_json("PATCH", "/-/api/v1/files/b", {"copies": 3})
+    waiting.join(90)
+    assert [(answer.status, answer.headers["Connection"]) for answer in waiting.answers] == [(200, "close")]
     site.eventually("those before have ended", lambda: not before & children(site))
 
 
 @WORKERS
 def test_and_before_it_is_stopped(site: Site) -> None:
-    waiting = Waiting(site, "1s")
-    assert site.daemon.stop() in (0, -15)
-    waiting.is_told()
+    everybody = [site.daemon.psutil(), *site.workers()]
+    site.redis.pause()
+    with socket.create_connection(("127.0.0.1", site.daemon.public), timeout=60) as client:
+        client.sendall(b"GET /b HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        ours = client.getsockname()[1]
+
+        def accepted() -> bool:
+            there = [seen.raddr for process in everybody for seen in process.net_connections("tcp4")]
+            return ours in [address.port for address in there if address]
+
+        eventually("it is accepted", accepted)
+        everybody[0].terminate()
+        eventually("it is to stop", lambda: "Received SIGTERM" in site.daemon.log())
+        site.redis.resume()
+        # 503, if it took too long: an answer all the same.
+        assert client.recv(65536)[:12] in (b"HTTP/1.1 404", b"HTTP/1.1 503")
+    assert site.daemon.running.wait(20) in (0, -15)
 
 
 @WORKERS

@@ -37,15 +37,8 @@ def serving(site: Site) -> int:
     return int(site.daemon.get_json("/-/health")["workers"])
 
 
-def sample(site: Site, name: str) -> float:
-    """The sum over all labels that are not named; 0.0 if there is no such metric."""
-    text = ask("GET", f"{site.daemon.admin}/-/metrics").body.decode()
-    found = re.findall(rf"^dragonbelly_{re.escape(name)}[^ ]* (\S+)$", text, re.MULTILINE)
-    return sum(map(float, found))
-
-
 def redirects(site: Site) -> float:
-    return sample(site, 'requests_total{kind="file_get",status="302"}')
+    return site.metric('requests_total{kind="file_get",status="302"}')
 
 
 def connected(site: Site) -> dict[int, socket.socket]:
@@ -82,7 +75,7 @@ def test_one_that_is_killed_comes_back_and_the_others_go_on(site: Site) -> None:
     site.eventually("there are two again", lambda: serving(site) == 2)
     assert one not in {worker.pid for worker in site.workers()}
     assert re.search(r"worker \d ended \(.*signal 9.*\) and is started again in 0.5 s", site.daemon.log())
-    assert sample(site, "worker_ends_total") == 1
+    assert site.metric("worker_ends_total") == 1
 
 
 def test_one_that_ends_again_and_again_is_given_time(site: Site) -> None:
@@ -107,7 +100,7 @@ def test_under_load_only_those_notice_that_were_connected_to_it(site: Site) -> N
         asked = load.answers
         site.eventually("there is load", lambda: load.answers > asked + 100)
         site.workers()[0].kill()
-        site.eventually("there are two again", lambda: serving(site) == 2 and sample(site, "worker_ends_total"))
+        site.eventually("there are two again", lambda: serving(site) == 2 and site.metric("worker_ends_total"))
         asked = load.answers
         site.eventually("it goes on", lambda: load.answers > asked + 100)
     # Each client asks for one thing at a time, and was not refused.
@@ -133,10 +126,10 @@ def test_they_are_counted_as_one_and_no_count_is_lost_by_a_reload(site: Site) ->
             last = now
     assert load.failures == []
     assert redirects(site) == asked + load.answers
-    assert sample(site, "redirects_total") == redirects(site)
-    assert sample(site, "worker_ends_total") == 0
-    assert sample(site, "workers") == 2
-    assert sample(site, "files") == 1
+    assert site.metric("redirects_total") == redirects(site)
+    assert site.metric("worker_ends_total") == 0
+    assert site.metric("workers") == 2
+    assert site.metric("files") == 1
 
 
 def test_what_one_counted_that_was_killed_stays_counted(site: Site) -> None:
@@ -145,7 +138,7 @@ def test_what_one_counted_that_was_killed_stays_counted(site: Site) -> None:
     before = redirects(site)
     for worker in site.workers():
         worker.kill()
-    site.eventually("there are two again", lambda: sample(site, "worker_ends_total") == 2)
+    site.eventually("there are two again", lambda: site.metric("worker_ends_total") == 2)
     assert redirects(site) >= before
     assert ask("GET", site.url("a")).status == 302
     site.eventually("it is counted", lambda: redirects(site) == before + 1)
