@@ -44,6 +44,8 @@ class ListeningSocket:
         if fileno is None:
             self._held = listen_on(self._found(where), where, _Reserved())
             self._held.stopReading()
+            # Closed is not shut down: workers that end in the same moment may be about to accept from it.
+            self._held._shouldShutdown = False
             self._lender.fileno = self._held.fileno()
         self.look_again()
 
