@@ -32,7 +32,14 @@ from dragonbelly.private_node import PrivateNode
 from dragonbelly.private_redis import PrivateRedis, find_redis
 from dragonbelly.reach import reach
 from dragonbelly.secret import Secret
-from dragonbelly.starting import cannot_start, check_installation, endpoint, give_up, open_ports
+from dragonbelly.starting import (
+    cannot_start,
+    check_installation,
+    endpoint,
+    give_up,
+    open_ports,
+    spare_collector,
+)
 from dragonbelly.state.address import host_and_port
 from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza
 from dragonbelly.web.draining import SHORT, SHORT_GRACE
@@ -107,6 +114,7 @@ class Embedded(Service):
         # All that is on the disk is made here, by the user to whom it will belong.
         try:
             check_installation()
+            spare_collector()
             self._lock = take(self._directory)
             binary = find_redis()
             token = self._digest() if self._reach.takes_token else None
