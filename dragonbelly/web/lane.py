@@ -174,7 +174,7 @@ class Lanes(ServerFactory):
         """
         raw, _, query = target.partition(b"?")
         private = domain in self._private
-        if raw.startswith(_RESERVED) or b"#" in target or private != bool(query) or not self.router.open:
+        if raw.startswith(_RESERVED) or private != bool(query) or not self.router.open:
             return None
         try:
             path = Path(domain, parse_name(raw))
@@ -230,10 +230,7 @@ class Lane(Protocol):
 
     def connectionMade(self) -> None:
         lanes, transport = self._lanes, self.transport
-        self._entered = self._address()
-        self._seat = lanes.connections.enter(self, self._entered)
-        if self._seat is None:
-            transport.abortConnection()
+        if not self._enter():
             return
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
@@ -243,6 +240,17 @@ class Lane(Protocol):
         transport.registerProducer(self, True)
         self._heard = lanes.clock.seconds()
         self._idle = lanes.reactor.callLater(lanes.limits.idle, self._look)
+
+    def _enter(self) -> bool:
+        """Take a seat; whether there was one."""
+        connections = self._lanes.connections
+        if self._seat is not None:
+            connections.leave(self._seat)
+        self._entered = self._address()
+        self._seat = connections.enter(self, self._entered)
+        if self._seat is None:
+            self._cut_off()
+        return self._seat is not None
 
     def _address(self) -> str:
         return getattr(self.transport.getPeer(), "host", "")
@@ -260,9 +268,7 @@ class Lane(Protocol):
     def give_way(self) -> None:
         # Its seat is its own until all is written that was answered: whoever drains waits for that.
         self._stop_clocks()
-        self._answering_ends()
-        self._waiting = b""
-        self.dataReceived = _ignore  # type: ignore[method-assign]
+        self._end()
         # Who does not close his side, or does not read, is cut off soon.
         self._deadline = self._lanes.reactor.callLater(GIVE_WAY, self.transport.abortConnection)
         self.transport.unregisterProducer()
@@ -270,7 +276,11 @@ class Lane(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._leave()
-        self._answering_ends()
+        self._end()
+
+    def _cut_off(self) -> None:
+        self._end()
+        self.transport.abortConnection()
 
     def _stop_clocks(self) -> None:
         self._stop_clock()
@@ -283,7 +293,10 @@ class Lane(Protocol):
         if self._seat is not None:
             self._lanes.connections.leave(self._seat)
 
-    def _answering_ends(self) -> None:
+    def _end(self) -> None:
+        """Nothing that came is answered any more."""
+        self._waiting = b""
+        self.dataReceived = _ignore  # type: ignore[method-assign]
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.cancel()
@@ -310,22 +323,23 @@ class Lane(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         # Nearly all are one request for a file, of a client that has asked before.
-        if self._answering is None and not self._waiting:
+        if self._answering is None and not self._waiting and not self._clogged:
             line, _, block = data.partition(b"\r\n")
             manner = self._manner
-            if block == manner.block:
+            if block == manner.block and len(line) <= manner.room:
                 redirect = manner.lines.get(line)
                 if redirect is not None and self._redirect(line, redirect):
                     return
-                if manner.domain is not None and len(line) <= manner.room and self._asked != self._lanes.last:
+                if manner.domain is not None and self._asked != self._lanes.last:
                     asked = read_line(line)
                     if asked is not None and asked[0] in _READS and self._find(line, *asked):
                         return
+        # A proxy tells who its client is before anything else (the ``haproxy:`` endpoint).
+        if not self._asked and self._address() != self._entered and not self._enter():
+            return
         self._waiting += data
-        if not self._asked and self._address() != self._entered:
-            # A proxy told who its client is before anything else (the ``haproxy:`` endpoint).
-            self._hand_over()
-        elif self._answering is None:
+        self._heard = self._lanes.clock.seconds()
+        if self._answering is None:
             self._go()
         elif len(self._waiting) > WAITING:
             self._deaf = True
@@ -345,11 +359,11 @@ class Lane(Protocol):
     def _take(self) -> None:
         """Begin to answer the first request that waits."""
         waiting = self._waiting
-        end = waiting.find(END) + len(END)
+        end = waiting.find(END, 0, self._lanes.limits.header_size) + len(END)
         line, _, block = waiting[:end].partition(b"\r\n") if end >= len(END) else (b"", b"", b"")
         asked = read_line(line)
         manner: Manner | None = self._manner
-        if manner is not None and block != manner.block:
+        if block != self._manner.block:
             manner = self._lanes.manner(block) if asked is not None else None
         if asked is None or manner is None or not self._fits(*asked, line, manner):
             self._hand_over()
@@ -377,7 +391,7 @@ class Lane(Protocol):
 
     def _too_slow(self) -> None:
         self._lanes.limited("body_time")
-        self.transport.abortConnection()
+        self._cut_off()
 
     # --- redirects
 
@@ -464,6 +478,8 @@ class Lane(Protocol):
         return await self._lanes.router.answer(question)
 
     def _say(self, answer: Answer, method: str) -> None:
+        if self._answering is None:
+            return  # it was under way when the client left, and could not be stopped
         lanes = self._lanes
         self._answering = None
         self._heard = now = lanes.clock.seconds()
@@ -489,9 +505,10 @@ class Lane(Protocol):
         self._go()
 
     def _give_up(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("sending an answer", failure)
-            self.transport.abortConnection()
+        if self._answering is None and failure.check(CancelledError):
+            return
+        self._log.failure("sending an answer", failure)
+        self._cut_off()
 
     def _send(self, data: bytes) -> None:
         if self._send_some is not None:

@@ -76,8 +76,9 @@ class Prepared:
 
     def ask(self, path: Path, told: Callable[[Snapshot | Exception, Redirect | None], None]) -> None:
         """
-        Read the record.  ``told`` is called once, now or later: with it, ``StateUnavailable`` or ``BadRecord``,
-        and with its redirect, which is kept, if it has one that nothing stands against.
+        Read the record.  ``told`` is called once, now or later: with it, or why there is none
+        (``StateUnavailable``, ``BadRecord``, what a backend stumbled over), and with its redirect, which is
+        kept, if it has one that nothing stands against.
         """
         if not self._most:
             told(StateUnavailable("nothing is kept"), None)
@@ -128,7 +129,11 @@ class Prepared:
         if self._marks.get(path.member) is mark:
             del self._marks[path.member]
             if not isinstance(result, Exception) and (live := _plain(result.record)) is not None:
-                redirect = self._redirects.make(path, live)
+                try:
+                    redirect = self._redirects.make(path, live)
+                except Exception as error:  # whoever waits would wait for ever
+                    told(error, None)
+                    return
                 redirect.until = min(redirect.until, asked + self._age)
                 self._keep(redirect)
         # Else news of it overtook the reply, or somebody asked later.

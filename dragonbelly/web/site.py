@@ -237,7 +237,7 @@ class SiteRequest(Request):
         self.finish()
 
     def _give_up(self, failure: Any) -> None:
-        if failure.check(CancelledError):
+        if failure.check(CancelledError) and self._disconnected:
             return
         Router.log.failure("sending an answer", failure)
         if self.channel is not None:
