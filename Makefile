@@ -50,8 +50,8 @@ chaos: $(VENV)/.test servers
 
 # Hostile input at random, for long: make fuzz ARGS="-k requests"
 fuzz: $(VENV)/.test servers
-	$(BIN)/pytest -n 2 --timeout=0 --hypothesis-profile=fuzz tests/hostile/test_fuzz.py tests/hostile/test_redirects.py \
-		tests/web/test_paths.py tests/web/test_channel_fuzz.py tests/state/test_accounts.py $(ARGS)
+	$(BIN)/pytest -n 2 --timeout=0 --hypothesis-profile=fuzz tests/hostile/test_fuzz.py tests/hostile/test_lanes.py \
+		tests/hostile/test_redirects.py tests/web/test_paths.py tests/web/test_channel_fuzz.py tests/state/test_accounts.py $(ARGS)
 
 # The newest that setup.py allows, written down.  No hashes: pip wants none beside an editable install, and a mirror that
 # builds wheels itself has others.
