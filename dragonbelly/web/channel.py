@@ -112,6 +112,9 @@ class Channel(http.HTTPChannel):
                 return
             self._reading = True
         super().dataReceived(data)
+        begun = self._buffer or self._headerSize
+        if begun and not (self._handlingRequest or self._intake or self.transport.disconnecting):
+            self._reading = True  # perhaps in one packet with the end of the request before
         # Nearly all requests come in one packet, and need no timer.
         if self._reading and self._deadline is None:
             self._deadline = self.callLater(self.limits.header_time, self._tooSlow)

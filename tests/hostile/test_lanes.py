@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dragonbelly.web.lane import WAITING
@@ -100,6 +100,8 @@ def asked_of_both(draw: st.DrawFn) -> list[bytes | float]:
 
 
 @given(asked_of_both())
+@example([get() + b"G", 30.0, get()[1:]])
+@example([get() + get()[:17], 30.0, get()[17:]])
 def test_both_lanes(pieces: list[bytes | float]) -> None:
     """Whatever comes, in whatever pieces: no lane takes what the other does not, nor takes it for another."""
     twins = Twins()

@@ -410,6 +410,15 @@ class TestTime:
         talk.wait(1)
         assert drip(talk, b"/ HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == LIMITS.header_time
 
+    @pytest.mark.parametrize("begun", [b"GET ", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nX: y\r\nZ"])
+    def test_those_that_began_in_one_packet_with_another_too(self, talk: Talk, begun: bytes) -> None:
+        talk.feed(request("GET", "/refuse") + begun)
+        talk.wait(LIMITS.header_time - 1)
+        talk.feed(b"/")
+        assert not talk.connection.closed
+        talk.wait(1)
+        assert talk.limited == ["header_time"]
+
     @pytest.mark.parametrize("target", ["/buffer", "/refuse"])
     def test_small_bodies_that_drip_are_cut_off(self, talk: Talk, target: str) -> None:
         talk.head("POST", target, "Content-Length: 900")
