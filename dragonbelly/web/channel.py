@@ -13,12 +13,14 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IHalfCloseableProtocol,
     ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
 
 from dragonbelly.config.limits import LimitsSection
 from dragonbelly.web.connections import Connections, Limited, Seat
@@ -37,6 +39,10 @@ LINGER_IDLE = 3.0
 #: keep more of them than there are seats.
 GIVE_WAY = 1.0
 
+#: How long a client who has closed his side may wait for an answer, in s.  Most often he has left, and his work
+#: is to be cancelled soon; which of both it is shows only when something is written to him.
+HALF_CLOSED = 2.0
+
 HEADERS_TOO_LARGE = (  # RFC 6585 section 5
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -48,6 +54,7 @@ TLS = b"\x16"
 _FOLDS = (b" ", b"\t")
 
 
+@implementer(IHalfCloseableProtocol)
 class Channel(http.HTTPChannel):
     """One connection."""
 
@@ -71,6 +78,7 @@ class Channel(http.HTTPChannel):
     _discarding = False
     _lingering = False
     _deadline: IDelayedCall | None = None
+    _half_closed = False  # the client has said all
     _reading = False  # between a request's first byte and the end of its headers
 
     def connectionMade(self) -> None:
@@ -261,6 +269,26 @@ class Channel(http.HTTPChannel):
         if self._seat is not None:
             self.connections.idle(self._seat)
         super().requestDone(request)
+        if self._half_closed and not self._busyReceiving:  # else there is more that was asked
+            self._wind_up()
+
+    def readConnectionLost(self) -> None:
+        self._half_closed = True
+        self._wind_up()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed, which is what was wanted."""
+
+    def _wind_up(self) -> None:
+        """Close when all is answered that was asked, or nothing was for a while."""
+        if self._lingering or not self._handlingRequest:
+            self.give_way()
+        elif self._deadline is None:
+            self._deadline = self.callLater(HALF_CLOSED, self._waitedEnough)
+
+    def _waitedEnough(self) -> None:
+        self._deadline = None
+        self.give_way()
 
     def loseConnection(self) -> None:
         if self._discarding and not self._lingering:
@@ -287,7 +315,9 @@ class Channel(http.HTTPChannel):
             self.loseConnection()
 
     def forceAbortClient(self) -> None:
-        self._abortingCall = None
+        aborting, self._abortingCall = self._abortingCall, None
+        if aborting is not None and aborting.active():
+            aborting.cancel()
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -24,6 +24,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IHalfCloseableProtocol,
     IProtocolNegotiationFactory,
     IPushProducer,
     ITCPTransport,
@@ -41,7 +42,7 @@ from dragonbelly.interfaces import Snapshot
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path
 from dragonbelly.web.api import PREFIX
-from dragonbelly.web.channel import GIVE_WAY, SMALL_BODY
+from dragonbelly.web.channel import GIVE_WAY, HALF_CLOSED, SMALL_BODY
 from dragonbelly.web.connections import Connections, Seat
 from dragonbelly.web.files import Domains
 from dragonbelly.web.guard import Guard
@@ -199,7 +200,7 @@ class Asked:
 _NOBODY = Manner(b"", Fields({}, b"", 0, 0), 0)
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class Lane(Protocol):
     """One connection."""
 
@@ -216,6 +217,7 @@ class Lane(Protocol):
         self._going = False
         self._clogged = False
         self._deaf = False  # enough waits, and no more is read
+        self._half_closed = False  # the client has said all
         self._asked = 0
         self._seat: Seat | None = None
         self._entered = ""
@@ -278,6 +280,20 @@ class Lane(Protocol):
         self._leave()
         self._end()
 
+    def readConnectionLost(self) -> None:
+        self._half_closed = True
+        self._wind_up()
+
+    def writeConnectionLost(self) -> None:
+        """It is never closed by itself."""
+
+    def _wind_up(self) -> None:
+        """Close when all is answered that was asked, or nothing was for a while."""
+        if self._answering is None and not self._clogged:
+            self.give_way()
+        elif self._deadline is None:
+            self._deadline = self._lanes.reactor.callLater(HALF_CLOSED, self.give_way)
+
     def _cut_off(self) -> None:
         self._end()
         self.transport.abortConnection()
@@ -315,9 +331,13 @@ class Lane(Protocol):
         self.transport.unregisterProducer()
         self.dataReceived = channel.dataReceived  # type: ignore[method-assign]
         self.connectionLost = channel.connectionLost  # type: ignore[method-assign]
+        self.readConnectionLost = channel.readConnectionLost  # type: ignore[method-assign]
+        self.writeConnectionLost = channel.writeConnectionLost  # type: ignore[method-assign]
         channel.asked = self._asked
         channel.makeConnection(self.transport)
         channel.dataReceived(data)
+        if self._half_closed:
+            channel.readConnectionLost()
 
     # --- what comes
 
@@ -355,6 +375,8 @@ class Lane(Protocol):
                 self._take()
         finally:
             self._going = False
+        if self._half_closed and self.channel is None:
+            self._wind_up()
 
     def _take(self) -> None:
         """Begin to answer the first request that waits."""

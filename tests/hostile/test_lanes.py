@@ -99,10 +99,11 @@ def asked_of_both(draw: st.DrawFn) -> list[bytes | float]:
     return pieces
 
 
-@given(asked_of_both())
-@example([get() + b"G", 30.0, get()[1:]])
-@example([get() + get()[:17], 30.0, get()[17:]])
-def test_both_lanes(pieces: list[bytes | float]) -> None:
+@given(asked_of_both(), st.booleans())
+@example([get() + b"G", 30.0, get()[1:]], False)
+@example([get() + get()[:17], 30.0, get()[17:]], True)
+@example([get(fields=b"Content-Length: 5\r\n")], False)
+def test_both_lanes(pieces: list[bytes | float], shut_down: bool) -> None:
     """Whatever comes, in whatever pieces: no lane takes what the other does not, nor takes it for another."""
     twins = Twins()
     with no_surprises():
@@ -116,6 +117,8 @@ def test_both_lanes(pieces: list[bytes | float]) -> None:
             else:
                 twins.advance(piece)
                 client.settle()
+        if shut_down:
+            client.shut_down()
         for _ in range(70):  # everything that has a limit has one below
             if client.closed:
                 break

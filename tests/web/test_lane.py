@@ -13,7 +13,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 
 from dragonbelly.errors import StateUnavailable
-from dragonbelly.web.channel import GIVE_WAY
+from dragonbelly.web.channel import GIVE_WAY, HALF_CLOSED
 from dragonbelly.web.lane import WAITING
 from dragonbelly.web.message import Answer
 from tests.hostile.corpus import CASES
@@ -41,6 +41,13 @@ def make_twins() -> Iterator[Callable[..., Twins]]:
 @pytest.fixture
 def twins(make_twins: Callable[..., Twins]) -> Twins:
     return make_twins()
+
+
+@pytest.fixture
+def slow(twins: Twins) -> Twins:
+    """Who have to think about ``/begun`` until they are told to ``answer``."""
+    twins.think_about(b"/begun")
+    return twins
 
 
 def by_name(requests: dict[str, bytes]) -> Any:
@@ -368,37 +375,11 @@ class TestLimits:
 
 
 class TestWhileAnAnswerIsUnderWay:
-    @pytest.fixture
-    def slow(self, twins: Twins) -> Twins:
-        """Who have to think about ``/begun`` until told to ``answer``."""
-        self.thinking: list[Deferred[None]] = []
-
-        def slow_down(world: World) -> None:
-            files = world.daemon.public._files
-            answer = files.answer
-
-            async def slowly(question: Any) -> Answer:
-                if question.target.path == b"/begun":
-                    self.thinking.append(Deferred())
-                    await self.thinking[-1]
-                return await answer(question)
-
-            files.answer = slowly  # type: ignore[method-assign]
-
-        twins.each(slow_down)
-        return twins
-
-    def answer(self) -> None:
-        thinking, self.thinking = self.thinking, []
-        assert thinking
-        for each in thinking:
-            each.callback(None)
-
     def test_the_others_wait_their_turn(self, slow: Twins) -> None:
         client = slow.connect()
         client.feed(get() + get(b"/begun") + get() + get(b"/none"), get(), get() + get()[:-1], get()[-1:])
         assert client.statuses == [302]
-        self.answer()
+        slow.answer()
         client.compare()
         assert client.statuses == [302, 404, 302, 404, 302, 302, 302]
         assert not client.handed_over
@@ -410,7 +391,7 @@ class TestWhileAnAnswerIsUnderWay:
         client.feed(get(b"/begun"), get() + ODD[odd] + get())
         assert client.statuses == []
         assert not client.handed_over
-        self.answer()
+        slow.answer()
         client.compare()
         assert client.handed_over
         client.leave()
@@ -425,7 +406,7 @@ class TestWhileAnAnswerIsUnderWay:
             sent += 1
             assert len(lane._waiting) <= WAITING + len(get())
         assert sent > WAITING // len(get())
-        self.answer()
+        slow.answer()
         assert client.fast.wire.producerState == "producing"
         assert client.statuses == [404] + [302] * (sent - 1)
         assert lane._waiting == b""
@@ -440,7 +421,7 @@ class TestWhileAnAnswerIsUnderWay:
         slow.advance(59)
         client.compare()
         assert not client.closed
-        self.answer()
+        slow.answer()
         for _ in range(59):
             slow.advance(1)
             client.settle()
@@ -535,6 +516,78 @@ class TestWhileAnAnswerIsUnderWay:
         client.fast.feed(get() + get(b"/none") + ask(b"DELETE /a") + get() + get(b"/none"))
         assert client.statuses == [302, 200]
         assert client.fast.wire.aborted
+        client.fast.leave()
+        client.slow.leave()
+        twins.alike = False
+
+
+class TestWhoHasSaidAll:
+    """He closes his side, and listens still; or he has left, and nobody can tell."""
+
+    @pytest.mark.parametrize(
+        "data", [b"", get(), get() + get(b"/none"), get()[:-1], ask(b"PUT /new", body=b"x")[:-1]]
+    )
+    def test_when_nothing_is_under_way(self, twins: Twins, data: bytes) -> None:
+        client = twins.connect()
+        client.feed(data)
+        client.shut_down()
+        assert client.closed
+        client.leave()
+
+    def test_he_hears_what_he_asked_for(self, slow: Twins) -> None:
+        client = slow.connect()
+        client.feed(get() + get(b"/begun") + get() + get(b"/begun") + ask(b"HEAD /a"))
+        client.shut_down()
+        for _ in range(2):
+            assert not client.closed
+            slow.advance(HALF_CLOSED - 1)
+            client.compare()
+            slow.answer()
+            client.settle()
+        assert client.statuses == [302, 404, 302, 404, 302]
+        assert client.closed
+        assert not client.fast.wire.aborted
+        client.leave()
+
+    @pytest.mark.parametrize("odd", ["HTTP/1.0", "chunks", "Expect", "half a head", "too large a body"])
+    def test_odd_things_too(self, slow: Twins, odd: str) -> None:
+        for behind in (b"", get(b"/begun")):
+            client = slow.connect()
+            client.feed(get(b"/begun") + ODD[odd] + behind)
+            client.shut_down()
+            assert not client.closed
+            while slow.thinking:
+                slow.answer()
+                client.settle()
+            assert client.handed_over
+            assert client.closed
+            client.leave()
+
+    def test_not_for_ever(self, slow: Twins) -> None:
+        client = slow.connect()
+        client.feed(get() + get(b"/begun") + get())
+        client.shut_down()
+        slow.advance(HALF_CLOSED)
+        client.compare()
+        assert client.closed
+        client.settle()
+        slow.answer()
+        assert client.statuses == [302]
+        client.leave()
+
+    def test_who_does_not_read(self, make_twins: Callable[..., Twins]) -> None:
+        twins = make_twins(wire=Narrow)
+        client = twins.connect()
+        wire = client.fast.wire
+        assert isinstance(wire, Narrow)
+        client.fast.feed(get() * 100)
+        client.fast.shut_down()
+        for _ in range(10):
+            wire.read()
+        assert not client.fast.closed
+        twins.advance(HALF_CLOSED)
+        twins.advance(GIVE_WAY)
+        assert wire.aborted
         client.fast.leave()
         client.slow.leave()
         twins.alike = False

@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 from prometheus_client import generate_latest
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 
 from dragonbelly.signing import Permission, SigningKey, signed_query
+from dragonbelly.web.message import Answer, Question
 from tests.web.test_door import DOMAINS, KEY, KEYS, TOKENS
 from tests.web.wire import Connection, Wire
 from tests.web.world import NOW, World
@@ -59,6 +61,30 @@ class Twins:
     def advance(self, seconds: float) -> None:
         self.each(lambda world: world.clock.advance(seconds))
 
+    def think_about(self, path: bytes) -> None:
+        """Questions for this file wait in ``thinking`` for ``answer``."""
+        self.thinking: list[Deferred[None]] = []
+
+        def slow_down(world: World) -> None:
+            files = world.daemon.public._files
+            answer = files.answer
+
+            async def slowly(question: Question) -> Answer:
+                if question.target.path == path:
+                    self.thinking.append(Deferred())
+                    await self.thinking[-1]
+                return await answer(question)
+
+            files.answer = slowly  # type: ignore[method-assign]
+
+        self.each(slow_down)
+
+    def answer(self) -> None:
+        thinking, self.thinking = self.thinking, []
+        assert thinking
+        for each in thinking:
+            each.callback(None)
+
     def end(self) -> None:
         """Both counted the same, and nothing is left."""
         self.each(lambda world: len(world.daemon.public_site.connections))
@@ -102,6 +128,12 @@ class Client:
         self.compare()
         self.fast.settle()
         self.slow.settle()
+
+    def shut_down(self) -> None:
+        """He says no more, and still listens."""
+        self.fast.shut_down()
+        self.slow.shut_down()
+        self.compare()
 
     def leave(self) -> None:
         self.fast.leave()

@@ -145,6 +145,12 @@ class Connection:
         if self.closed:
             self.leave()
 
+    def shut_down(self) -> None:
+        """The client says no more, and still listens."""
+        if not self.closed:
+            self.channel.readConnectionLost()
+        self.settle()
+
     def leave(self) -> None:
         """The connection ends."""
         if not self.lost:
