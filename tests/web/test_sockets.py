@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import select
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -24,7 +26,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dragonbelly.starting import listen
 from dragonbelly.testing import reactor
 from dragonbelly.web import channel
-from tests.web.wire import answers
+from dragonbelly.web.lane import Lane
+from tests.hostile.test_fuzz import no_surprises
+from tests.integration.asking import eventually
+from tests.web.wire import Said, answers, request
 from tests.web.world import World
 
 pytestmark = pytest.mark.servers
@@ -33,29 +38,53 @@ GIB = 1 << 30
 RSS_GROWTH = 16 << 20
 
 
-@contextmanager
-def serving(endpoint: str = "tcp:0:interface=127.0.0.1", settings: str = "") -> Iterator[int]:
-    """The port of a public listener.  Files go by a world's clock, connections by the real one."""
-    worlds: list[World] = []
-    ports: list[Any] = []
+class Served(NamedTuple):
+    """A public listener: the ``world`` behind it, the factory's ``port`` of Twisted's, what was handed over."""
 
-    async def start() -> int:
+    world: World
+    port: Any
+    handed_over: list[Any]
+
+
+@contextmanager
+def served(
+    endpoint: str = "tcp:0:interface=127.0.0.1",
+    settings: str = "",
+    prepare: Callable[[World], Any] = lambda world: None,
+) -> Iterator[Served]:
+    """Files go by a world's clock, connections by the real one."""
+
+    async def start() -> Served:
         world = World(settings)
-        worlds.append(world)
+        prepare(world)
         world.public.reactor = world.public.site.reactor = reactor.start()
-        ports.append(listen(reactor.start(), endpoint, world.public))
-        number: int = ports[0].getHost().port
-        return number
+        handed_over: list[Any] = []
+        build = world.public.site.buildProtocol
+
+        def hand_over(address: Any) -> Any:
+            handed_over.append(build(address))
+            return handed_over[-1]
+
+        world.public.site.buildProtocol = hand_over
+        return Served(world, listen(reactor.start(), endpoint, world.public), handed_over)
+
+    made = reactor.run(start)
 
     async def stop() -> None:
-        await ports[0].stopListening()
-        worlds[0].close()
+        await made.port.stopListening()
+        made.world.close()
 
-    number = reactor.run(start)
     try:
-        yield number
+        yield made
     finally:
         reactor.run(stop)
+
+
+@contextmanager
+def serving(endpoint: str = "tcp:0:interface=127.0.0.1", settings: str = "") -> Iterator[int]:
+    """The port of a public listener."""
+    with served(endpoint, settings) as made:
+        yield made.port.getHost().port
 
 
 def curl(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -293,6 +322,177 @@ def test_a_tls_client_that_knows_other_protocols_too(tls: str) -> None:
         while more := connection.recv(65536):
             said += more
     assert [answer.status for answer in answers(said, ["GET"], closed=True)] == [404]
+
+
+# --- the fast lane on every kind of socket ---------------------------------------------------------------
+
+#: On one connection, one behind the other.
+ASKED = (
+    *(("GET", "/a", b""), ("HEAD", "/a", b""), ("GET", "/none", b""), ("GET", "/a", b""), ("PUT", "/b", b"x")),
+    *(("POST", "/-/api/v1/uploads", b'{"path": "c"}'), ("DELETE", "/none", b""), ("GET", "/a", b"")),
+)
+STATUSES = [302, 302, 404, 302, 307, 201, 404, 302]
+PIPELINE = b"".join(request(method, target, None, body) for method, target, body in ASKED)
+
+
+def store(world: World) -> None:
+    world.put("a", b"hello")
+    assert world.download("a") == b"hello"
+
+
+class Client:
+    """A connection to a listener, of whatever kind it is; ``room`` bytes may wait to be read."""
+
+    def __init__(self, made: Served, room: int | None = None) -> None:
+        host = made.port.getHost()
+        port, path = getattr(host, "port", None), getattr(host, "name", None)
+        self.plain = socket.socket(socket.AF_INET if port else socket.AF_UNIX)
+        self.plain.settimeout(30)
+        if room is not None:
+            self.plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        self.plain.connect(("127.0.0.1", port) if port else path)
+        self.socket = self.plain
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def secure(self) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.socket = context.wrap_socket(self.plain)
+
+    def send(self, requests: list[bytes]) -> None:
+        for one in requests:  # each in a piece of its own: who sends half a head is handed over
+            self.socket.sendall(one)
+
+    def rest(self) -> bytes:
+        said = b""
+        while more := self.socket.recv(65536):
+            said += more
+        return said
+
+    def hear(self, methods: list[str]) -> list[Said]:
+        """So many answers."""
+        said = b""
+        while said.count(b"HTTP/1.1 ") < len(methods) or not _whole(said, methods):
+            more = self.socket.recv(65536)
+            assert more, said
+            said += more
+        return answers(said, methods)
+
+
+def _whole(said: bytes, methods: list[str]) -> bool:
+    try:
+        return len(answers(said, methods)) == len(methods)
+    except AssertionError:
+        return False
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+class TestEverySocket:
+    @pytest.fixture(params=["tcp", "ssl", "unix", "haproxy"])
+    def kind(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def endpoint(self, kind: str, tls: str, tmp_path: Path) -> str:
+        tcp = "tcp:0:interface=127.0.0.1"
+        return {"tcp": tcp, "ssl": tls, "unix": f"unix:{tmp_path / 's'}", "haproxy": f"haproxy:{tcp}"}[kind]
+
+    @staticmethod
+    def connect(kind: str, made: Served, room: int | None = None) -> Client:
+        client = Client(made, room)
+        if kind == "ssl":
+            client.secure()
+        elif kind == "haproxy":
+            client.socket.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 80\r\n")
+        return client
+
+    def test_one_behind_the_other(self, kind: str, endpoint: str) -> None:
+        with no_surprises(), served(endpoint, prepare=store) as made, self.connect(kind, made) as client:
+            methods = [method for method, _, _ in ASKED]
+            for _ in range(2):
+                client.socket.sendall(PIPELINE)
+                assert [said.status for said in client.hear(methods)] == STATUSES
+            for method, target, body in ASKED:
+                client.socket.sendall(request(method, target, None, body))
+                client.hear([method])
+            assert made.handed_over == []
+            client.socket.sendall(request("GET", "/a", {"Connection": "close"}))
+            (said,) = answers(client.rest(), ["GET"], closed=True)
+            assert said.status == 302
+            assert len(made.handed_over) == 1
+
+    def test_where_it_comes_from(self, kind: str, endpoint: str) -> None:
+        """The limits count whom the proxy tells of."""
+        settings = "[limits]\nanonymous_writes = 1\nanonymous_burst = 1\nexempt = []\n"
+        with served(endpoint, settings) as made:
+            said: list[int] = []
+            for host in (b"192.0.2.1", b"192.0.2.1", b"192.0.2.3"):
+                with Client(made) as client:
+                    if kind == "ssl":
+                        client.secure()
+                    elif kind == "haproxy":
+                        client.socket.sendall(b"PROXY TCP4 %b 192.0.2.2 1234 80\r\n" % host)
+                    client.socket.sendall(request("PUT", "/b", None, b"x"))
+                    said.append(client.hear(["PUT"])[0].status)
+            assert said == {"unix": [307] * 3, "haproxy": [307, 429, 307]}.get(kind, [307, 429, 429])
+            assert made.handed_over == []
+
+    @pytest.mark.parametrize("odd", [False, True])
+    def test_who_has_said_all(self, kind: str, endpoint: str, odd: bool) -> None:
+        """He closes his side at once, and hears all that he asked for."""
+        if kind in ("ssl", "haproxy"):
+            pytest.skip("Twisted ends these as a whole")
+        data = PIPELINE + (request("GET", "/a", {"Expect": "x"}) if odd else b"")
+        with no_surprises(), served(endpoint, prepare=store) as made, self.connect(kind, made) as client:
+            client.socket.sendall(data)
+            client.socket.shutdown(socket.SHUT_WR)
+            said = answers(client.rest(), [*(method for method, _, _ in ASKED), "GET"], closed=True)
+            assert [one.status for one in said] == STATUSES + [302] * odd
+            assert len(made.handed_over) == odd
+
+    def test_who_reads_late(self, kind: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All answers come in order, and whole, though each write takes but a part; and few wait at a time."""
+        waited: list[int] = []
+        pause = Lane.pauseProducing
+
+        def paused(lane: Lane) -> None:
+            waited.append(len(lane._waiting))
+            pause(lane)
+
+        monkeypatch.setattr(Lane, "pauseProducing", paused)
+        count = 600
+        data = [request("GET", f"/{n}") + request("GET", "/a") for n in range(count)]
+        with no_surprises(), served(endpoint, prepare=store) as made:
+            made.port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            with self.connect(kind, made, 4096) as client:
+                sending = threading.Thread(target=client.send, args=(data,), daemon=True)
+                sending.start()
+                if kind == "ssl":
+                    sending.join(30)  # one at a time may use it
+                eventually("the lane waits for its client", lambda: waited)
+                said = b""
+                while said.count(b"HTTP/1.1 ") < 2 * count or not said.endswith(b"Content-Length: 0\r\n\r\n"):
+                    more = client.socket.recv(3000)
+                    assert more
+                    said += more
+                sending.join(30)
+        names = re.findall(rb'"there is no file (\d+)"|Location: http://s\d.test/default/@\w+/(a)\r\n', said)
+        assert [name or b"a" for name, _ in names] == [name for n in range(count) for name in (b"%d" % n, b"a")]
+        assert max(waited) < 2 * 65536 + 1000
+
+    def test_who_leaves_with_answers_under_way(self, kind: str, endpoint: str) -> None:
+        with no_surprises(), served(endpoint, prepare=store) as made:
+            for _ in range(3):
+                with self.connect(kind, made, 4096) as client:
+                    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.socket.sendall(request("GET", "/none") * 200)
+            eventually("all are gone", lambda: len(made.world.public.connections) == 0)
+            assert made.handed_over == []
 
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:
