@@ -521,6 +521,51 @@ class TestWhileAnAnswerIsUnderWay:
         twins.alike = False
 
 
+class TestDraining:
+    """Where only the order of the fields may differ."""
+
+    @staticmethod
+    def heard(client: Client) -> list[Any]:
+        return [answers(each.said, ["GET"] * 9, each.closed) for each in (client.fast, client.slow)]
+
+    @pytest.mark.parametrize("known", [b"", get()])
+    @pytest.mark.parametrize(
+        "data",
+        [
+            get(),
+            get(b"/none"),
+            get() + get(),
+            get(b"/none") + get(),
+            ask(b"PUT /new", body=b"x"),
+            ODD["chunks"],
+        ],
+    )
+    def test_the_next_answer_is_the_last(self, twins: Twins, known: bytes, data: bytes) -> None:
+        client = twins.connect()
+        client.feed(known)
+        twins.each(lambda world: setattr(world.daemon.public_site.connections, "draining", True))
+        client.fast.feed(data)
+        client.slow.feed(data)
+        fast, slow = self.heard(client)
+        assert fast == slow
+        assert len(fast) == (2 if known else 1)
+        assert fast[-1].headers["connection"] == "close"
+        assert client.fast.closed == client.slow.closed
+        client.fast.leave()
+        client.slow.leave()
+
+    def test_that_of_who_waits_for_one(self, slow: Twins) -> None:
+        client = slow.connect()
+        client.feed(get() + get(b"/begun") + get())
+        slow.each(lambda world: setattr(world.daemon.public_site.connections, "draining", True))
+        slow.answer()
+        for each in (client.fast, client.slow):
+            said = answers(each.said, ["GET"] * 2, each.closed)
+            assert [one.status for one in said] == [302, 404]
+            assert each.closed
+            each.leave()
+
+
 class TestWhoHasSaidAll:
     """He closes his side, and listens still; or he has left, and nobody can tell."""
 
