@@ -678,6 +678,23 @@ class TestWhoDoesNotRead:
         client.slow.leave()
         twins.alike = False
 
+    def test_what_was_read_already_waits(self, make_twins: Callable[..., Twins]) -> None:
+        """TLS hands out what it has, though told to pause."""
+        twins = make_twins(wire=Narrow)
+        client = twins.connect()
+        wire = client.fast.wire
+        assert isinstance(wire, Narrow)
+        while wire.producerState == "producing":
+            client.fast.feed(get())
+        heard = len(client.statuses)
+        client.fast.feed(get())
+        assert len(client.statuses) == heard
+        wire.read()
+        assert len(client.statuses) == heard + 1
+        client.fast.leave()
+        client.slow.leave()
+        twins.alike = False
+
     def test_an_odd_one_waits_until_he_does(self, make_twins: Callable[..., Twins]) -> None:
         twins = make_twins(wire=Narrow)
         client = twins.connect()
