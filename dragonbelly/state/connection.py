@@ -195,7 +195,7 @@ class Connection:
                     await self._prepare(protocol)
             except Exception as error:
                 if protocol is not None:
-                    protocol.transport.abortConnection()
+                    protocol.abort()
                 if self._closed:
                     raise
                 why = (
@@ -214,7 +214,7 @@ class Connection:
                     await shielded(protocol.lost)
                 finally:
                     self._protocol = None
-                    protocol.transport.abortConnection()
+                    protocol.abort()
                     watching.cancel()
                 self._down(protocol.reason)
             await deferLater(self._reactor, min(LAST_DELAY, FIRST_DELAY * 2 ** min(failures, 10)))
@@ -225,7 +225,7 @@ class Connection:
         try:
             await self._greet(protocol)
         except BaseException:
-            protocol.transport.abortConnection()
+            protocol.abort()
             raise
         return protocol
 
@@ -302,7 +302,7 @@ class Connection:
         if self._protocol is protocol:
             protocol.reason = why
             self._protocol = None
-            protocol.transport.abortConnection()
+            protocol.abort()
             self._down(why)
 
     def _down(self, why: str, refused: bool = False) -> None:

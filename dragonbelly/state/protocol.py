@@ -80,6 +80,11 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
             # One that does not know the command, or knows it by another name, repeats what it was told.
             raise txredisapi.ResponseError(str(error).partition(", with args")[0]) from None
 
+    def abort(self) -> None:
+        """End the connection, unless it has ended: Twisted's TLS raises when it is told so afterwards."""
+        if not self.lost.called:
+            self.transport.abortConnection()
+
     def _build_command(self, *arguments: Argument, **_: object) -> bytes:
         # txredisapi's own takes ten times as long.
         packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type]  # its stub: a tuple of one

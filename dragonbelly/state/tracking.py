@@ -136,7 +136,7 @@ class TrackedRecords:
             told(StateUnavailable("nobody tells what changes"))
         elif self._is_another(protocol):
             self.until = 0.0
-            protocol.transport.abortConnection()
+            protocol.abort()
             told(StateUnavailable("what is written goes to another server"))
         else:
             protocol.fetch(self._keys.record(path), partial(self._came, path, told))
@@ -168,7 +168,7 @@ class TrackedRecords:
         news: News = await self.connection.open(self._news)
         # They live and die together: without the one, the server tells nothing; without the other, nobody
         # hears.
-        news.lost.addCallback(lambda _: protocol.transport.abortConnection())
+        news.lost.addCallback(lambda _: protocol.abort())
         protocol.lost.addCallback(self._lost, protocol, news)
         try:
             await self._subscribe(protocol, news)
@@ -212,19 +212,19 @@ class TrackedRecords:
             await together([maybeDeferred(each.execute_command, "PING") for each in (protocol, news)])
             self.proven, self.until = began, began + BELIEVED
             await deferLater(self._reactor, BEAT)
-        protocol.transport.abortConnection()
+        protocol.abort()
 
     def _not_beating(self, failure: Failure, protocol: Reading) -> None:
         if not failure.check(CancelledError, txredisapi.RedisError):
             self._log.failure("Redis: hearing what changes", failure)
-        protocol.transport.abortConnection()
+        protocol.abort()
 
     def _lost(self, _: None, protocol: Reading, news: News) -> Deferred[None]:
         if self._protocol is protocol:
             self._protocol, self.until = None, 0.0
             if self._beating is not None:
                 self._beating.cancel()
-        news.transport.abortConnection()
+        news.abort()
         return shielded(news.lost)  # the end of the one is not told before that of the other
 
     def _heard(self, keys: Any) -> None:

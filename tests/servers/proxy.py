@@ -18,8 +18,9 @@ class Proxy:
     Takes connections on ``port`` of 127.0.0.1 and carries them to ``target``, another port of it.
 
     ``freeze`` holds all bytes back, both ways, those of new connections too; ``deafen`` those of the answers
-    only, so that what was asked is done and nobody hears of it.  ``thaw`` lets them go on, ``cut`` resets every
-    connection, ``refuse`` takes no new ones until ``accept``.  All of them may be called from any thread.
+    only, so that what was asked is done and nobody hears of it; ``hold`` does so to a single connection.
+    ``thaw`` lets them go on, ``cut`` resets every connection, ``refuse`` takes no new ones until ``accept``.
+    All of them may be called from any thread.
     """
 
     def __init__(self, target: int) -> None:
@@ -54,6 +55,10 @@ class Proxy:
     def deafen(self) -> None:
         reactor.run(lambda: self._hold(frozen=False, deaf=True))
 
+    def hold(self, port: int) -> None:
+        """Hold back the answers on the connection that the target sees to come from this port."""
+        reactor.run(lambda: self._hold_one(port))
+
     def thaw(self) -> None:
         reactor.run(lambda: self._hold(frozen=False, deaf=False))
 
@@ -76,6 +81,10 @@ class Proxy:
         self.frozen, self.deaf = frozen, deaf
         for pair in list(self.pairs):
             pair.obey()
+
+    def _hold_one(self, port: int) -> None:
+        [pair] = [pair for pair in self.pairs if pair.far_port == port]
+        pair.hold_answers()
 
     def __enter__(self) -> Proxy:
         return self.start()
@@ -166,6 +175,15 @@ class _Near(_End):
     def obey(self) -> None:
         self.hold(self._proxy.frozen)
         self._far.hold(self._proxy.frozen or self._proxy.deaf)
+
+    def hold_answers(self) -> None:
+        self._far.hold(True)
+
+    @property
+    def far_port(self) -> int:
+        """As the target sees it; 0 if it is not connected."""
+        transport: Any = self._far.transport
+        return int(transport.getHost().port) if transport is not None else 0
 
     def connected_far(self) -> None:
         if self._ended:
