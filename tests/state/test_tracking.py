@@ -196,6 +196,33 @@ def test_nothing_is_believed_from_the_moment_a_connection_is_lost(
     assert kept.tracked.proven > proven
 
 
+@pytest.mark.parametrize("kind", [Reading, News])
+def test_that_moment_is_when_the_first_of_them_is_lost(
+    make_store: MakeStore, server: RedisServer, kind: type[Reading | News]
+) -> None:
+    """And not the next beat."""
+    store = make_store(server.url)
+    reactor.run(store.ready)
+    kept = Kept(store).begin()
+
+    async def lose() -> tuple[bool, float]:
+        readers = reactor.start().getReaders()
+        [mine] = [each for each in readers if isinstance(getattr(each, "protocol", None), kind)]
+        protocol, beat = mine.protocol, kept.tracked.proven
+        mine.abortConnection()
+        while not protocol.lost.called:
+            await deferLater(reactor.start(), 0)
+        await deferLater(reactor.start(), 0)
+        return kept.tracked.proven == beat, kept.tracked.until
+
+    while True:
+        until(kept.reads)
+        no_beat_meanwhile, believed = reactor.run(lose)
+        if no_beat_meanwhile:
+            assert believed == 0
+            break
+
+
 def test_a_restart_with_its_data(make_store: MakeStore, server: RedisServer) -> None:
     store = make_store(server.url)
     reactor.run(store.ready)
