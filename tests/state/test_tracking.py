@@ -100,6 +100,13 @@ def now() -> float:
     return float(reactor.start().seconds())
 
 
+def connected() -> list[Reading | News]:
+    """Those that tell what changes."""
+    protocols = [getattr(each, "protocol", None) for each in reactor.start().getReaders()]
+    unwrapped = [getattr(each, "_wrappedProtocol", None) for each in protocols]  # of an endpoint's
+    return [each for each in unwrapped if isinstance(each, Reading | News)]
+
+
 def write(store: RedisStore, size: int, path: Path = PATH) -> Snapshot:
     return reactor.run(lambda: put(store, path, record(size=size)))
 
@@ -206,10 +213,9 @@ def test_that_moment_is_when_the_first_of_them_is_lost(
     kept = Kept(store).begin()
 
     async def lose() -> tuple[bool, float]:
-        readers = reactor.start().getReaders()
-        [mine] = [each for each in readers if isinstance(getattr(each, "protocol", None), kind)]
-        protocol, beat = mine.protocol, kept.tracked.proven
-        mine.abortConnection()
+        [protocol] = [each for each in connected() if isinstance(each, kind)]
+        beat = kept.tracked.proven
+        protocol.transport.abortConnection()
         while not protocol.lost.called:
             await deferLater(reactor.start(), 0)
         await deferLater(reactor.start(), 0)
@@ -741,10 +747,8 @@ def test_a_database_of_its_own(make_store: MakeStore, server: RedisServer) -> No
 
 
 def nothing_is_left(before: set[Any]) -> None:
-    running = reactor.start()
-    protocols = [getattr(each, "protocol", None) for each in running.getReaders()]
-    assert not [each for each in protocols if isinstance(each, Reading | News)]
-    assert {call for call in running.getDelayedCalls() if call.active()} == before
+    assert connected() == []
+    assert {call for call in reactor.start().getDelayedCalls() if call.active()} == before
 
 
 def test_closing_leaves_nothing(make_store: MakeStore, server: RedisServer) -> None:
