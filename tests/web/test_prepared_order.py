@@ -55,7 +55,7 @@ class TwoConnections:
         self.read: set[str] = set()
         self.asked: deque[Asked] = deque()
         self.replies: deque[tuple[Asked, Snapshot]] = deque()
-        self.news: deque[str] = deque()
+        self.news: deque[str | None] = deque()
         self.connected = True
         self.proven = self.until = 0.0
 
@@ -70,6 +70,11 @@ class TwoConnections:
         if path.member in self.read:
             self.read.remove(path.member)
             self.news.append(path.member)
+
+    def empty(self) -> None:
+        self.values = {path.member: Snapshot(None, b"") for path in PATHS}
+        self.read.clear()
+        self.news.append(None)
 
     def serve(self) -> None:
         asked = self.asked.popleft()
@@ -153,6 +158,10 @@ class Order(RuleBasedStateMachine):
     def somebody_writes(self, path: Path, kind: str) -> None:
         self.tracked.write(path, self._value(kind))
 
+    @rule()
+    def somebody_empties_it(self) -> None:
+        self.tracked.empty()
+
     @precondition(lambda self: self.tracked.connected)
     @rule(path=paths, done=st.booleans())
     def we_write(self, path: Path, done: bool) -> None:
@@ -223,7 +232,7 @@ class Order(RuleBasedStateMachine):
             value = self.tracked.values[path.member]
             live = value.record.live if value.record is not None and not value.record.pending else None
             is_it = live is not None and b'"%s"' % live.id.encode() in redirect.rest
-            assert is_it or path.member in self.tracked.news
+            assert is_it or path.member in self.tracked.news or None in self.tracked.news
 
     @invariant()
     def what_is_not_kept_is_never_used(self) -> None:
@@ -257,8 +266,43 @@ class Order(RuleBasedStateMachine):
         assert self.prepared._marks == {}
 
 
-Order.TestCase.settings = settings(max_examples=300, stateful_step_count=60)
+Order.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 TestOrder = Order.TestCase
+
+
+#: What may happen at a moment, and how often in all.
+ACTS: dict[str, tuple[int, Callable[[Order], bool], Callable[[Order], object]]] = {
+    "read": (2, lambda order: True, lambda order: order.read(PATHS[0])),
+    "write": (2, lambda order: True, lambda order: order.somebody_writes(PATHS[0], "plain")),
+    "empty": (1, lambda order: True, lambda order: order.somebody_empties_it()),
+    "serve": (9, lambda order: bool(order.tracked.asked), lambda order: order.tracked.serve()),
+    "reply": (9, lambda order: bool(order.tracked.replies), lambda order: order.tracked.reply()),
+    "tell": (9, lambda order: bool(order.tracked.news), lambda order: order.tracked.tell()),
+}
+
+
+def test_every_order_of_two_reads_and_two_writes() -> None:
+    """All of them, and the store being emptied in between."""
+    seen = 0
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        done = waiting.pop()
+        order = Order()
+        order.somebody_writes(PATHS[0], "plain")
+        for act in done:
+            ACTS[act][2](order)
+            order.somebody_asks(PATHS[0], LINES[:1])
+        order.what_is_believed_is_true()
+        order.lines_lead_to_what_is_kept()
+        order.what_is_not_kept_is_never_used()
+        order.nothing_grows()
+        seen += 1
+        waiting += [
+            (*done, act)
+            for act, (most, possible, _) in ACTS.items()
+            if done.count(act) < most and possible(order) and len(done) < 9
+        ]
+    assert seen > 10_000
 
 
 def test_the_model_provides_the_interface() -> None:
