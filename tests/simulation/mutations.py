@@ -29,6 +29,7 @@ from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Seen, Verifier
 from dragonbelly.state.cache import RecentRecords
 from dragonbelly.state.memory import MemoryStore
+from dragonbelly.web.prepared import Prepared
 
 R, V = ReplicaState, VersionState
 
@@ -288,3 +289,45 @@ def _(patch: MonkeyPatch) -> None:
         return None
 
     patch.setattr(Audit, "work", idle)
+
+
+# --- redirects that are kept -----------------------------------------------------------------------------
+
+
+@without("what this daemon wrote is not told as it was before")
+def _(patch: MonkeyPatch) -> None:
+    patch.setattr(
+        Ledger, "on_change", property(lambda self: lambda path: None, lambda self, told: None), raising=False
+    )
+
+
+@without("what changed is forgotten")
+def _(patch: MonkeyPatch) -> None:
+    changed = Prepared._changed
+    patch.setattr(Prepared, "_changed", lambda self, member: changed(self, None) if member is None else None)
+
+
+@without("what was kept is forgotten after a lost connection")
+def _(patch: MonkeyPatch) -> None:
+    changed = Prepared._changed
+    patch.setattr(Prepared, "_changed", lambda self, member: changed(self, member) if member else None)
+
+
+@without("a reply that news overtook is not kept")
+def _(patch: MonkeyPatch) -> None:
+    came = Prepared._came
+
+    def always(self: Prepared, path: Any, mark: object, *what: Any) -> None:
+        self._marks[path.member] = mark
+        came(self, path, mark, *what)
+
+    patch.setattr(Prepared, "_came", always)
+
+
+@without("what nobody vouches for is not believed")
+def _(patch: MonkeyPatch) -> None:
+    def find(self: Prepared, path: Any) -> Any:
+        redirect = self._kept.get(path.member)
+        return redirect if redirect is not None and redirect.until > self._clock.seconds() else None
+
+    patch.setattr(Prepared, "find", find)

@@ -87,6 +87,7 @@ def test_faults_of_every_kind_are_injected() -> None:
             "store out of memory",
             "wrong size claimed",
             "store connection cut",
+            "news lost",
             "network cut",
             "carried out late",
         ),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import capturedLogs
 
 from dragonbelly.errors import StateUnavailable
-from dragonbelly.interfaces import Snapshot
+from dragonbelly.interfaces import Snapshot, Told
 from dragonbelly.model import BackendState, Path, ReplicaState
 from dragonbelly.web.prepared import SPELLINGS, Prepared
 from tests.web.wire import Connection, Said
@@ -28,17 +29,17 @@ class Reader:
         self.asked: list[str] = []
         self.prepared: Prepared = world.public.prepared
         tracked: Any = self.prepared.tracked
-        get = tracked.get
+        ask = tracked.ask
 
-        def counted(path: Path) -> Deferred[Snapshot]:
+        def counted(path: Path, told: Told) -> None:
             self.asked.append(path.name)
-            answer: Deferred[Snapshot] = get(path)
-            return answer
+            ask(path, told)
 
-        tracked.get = counted
+        tracked.ask = counted
 
     def get(self, name: str, method: str = "GET") -> Said:
         if self.connection.closed:  # it was idle for too long
+            self.connection.leave()
             self.connection = Connection(self._public)
         return self.connection.ask(method, f"/{name}")
 
@@ -407,3 +408,18 @@ def test_a_file_that_is_not_there(world: World, reader: Reader) -> None:
     for n in range(50):
         assert reader.get(f"none{n}").status == 404
     assert (len(reader.prepared), reader.prepared._marks) == (0, {})
+
+
+def test_a_backend_that_gives_no_url_is_a_mistake_and_no_silence(world: World, reader: Reader) -> None:
+    """Whoever waits is answered, and nobody else waits for him."""
+    store(world, "a", "b")
+    for storage in world.stores:
+        backend: Any = storage
+        backend.download_base, backend.download_url = None, lambda key, expires=None: "no URL\r\n"
+    with capturedLogs() as logs:
+        for method in ("GET", "HEAD"):
+            assert reader.get("a", method).status == 500
+    assert {event["log_failure"].type for event in logs if "log_failure" in event} == {ValueError}
+    assert reader.prepared._marks == {}
+    assert not reader.find("a")
+    assert reader.get("nothing").status == 404

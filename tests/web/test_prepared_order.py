@@ -8,20 +8,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import cache
+from math import inf
 from typing import Any, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from dragonbelly.errors import StateUnavailable
-from dragonbelly.interfaces import ITracked, Snapshot
+from dragonbelly.interfaces import ITracked, Snapshot, Told
 from dragonbelly.model import Path, Replica, ReplicaState, VersionState
+from dragonbelly.state.boundary import asked
 from dragonbelly.testing.state import record
 from dragonbelly.web.prepared import SPELLINGS, Prepared
 from dragonbelly.web.redirects import Redirect
@@ -38,7 +40,7 @@ paths = st.sampled_from(PATHS)
 
 class Asked(NamedTuple):
     path: Path
-    deferred: Deferred[Snapshot]
+    told: Told
 
 
 @implementer(ITracked)
@@ -59,11 +61,14 @@ class TwoConnections:
         self.connected = True
         self.proven = self.until = 0.0
 
+    def ask(self, path: Path, told: Told) -> None:
+        if self.connected:
+            self.asked.append(Asked(path, told))
+        else:
+            told(StateUnavailable("not connected"))
+
     def get(self, path: Path) -> Deferred[Snapshot]:
-        if not self.connected:
-            return fail(StateUnavailable("not connected"))
-        self.asked.append(Asked(path, Deferred()))
-        return self.asked[-1].deferred
+        return asked(self, path)
 
     def write(self, path: Path, value: Snapshot) -> None:
         self.values[path.member] = value
@@ -77,13 +82,13 @@ class TwoConnections:
         self.news.append(None)
 
     def serve(self) -> None:
-        asked = self.asked.popleft()
-        self.read.add(asked.path.member)
-        self.replies.append((asked, self.values[asked.path.member]))
+        question = self.asked.popleft()
+        self.read.add(question.path.member)
+        self.replies.append((question, self.values[question.path.member]))
 
     def reply(self) -> None:
-        asked, value = self.replies.popleft()
-        asked.deferred.callback(value)
+        question, value = self.replies.popleft()
+        question.told(value)
 
     def tell(self) -> None:
         self.changed(self.news.popleft())
@@ -96,12 +101,12 @@ class TwoConnections:
 
     def lose(self) -> None:
         self.connected, self.until = False, 0.0
-        waiting = [*(asked for asked, _ in self.replies), *self.asked]
+        waiting = [*(question for question, _ in self.replies), *self.asked]
         for queue in (self.asked, self.replies, self.news):
             queue.clear()
         self.read.clear()
-        for asked in waiting:
-            asked.deferred.errback(StateUnavailable("lost"))
+        for question in waiting:
+            question.told(StateUnavailable("lost"))
 
     def connect(self) -> None:
         self.connected = True
@@ -143,16 +148,15 @@ class Order(RuleBasedStateMachine):
 
     @rule(path=paths)
     def read(self, path: Path) -> None:
-        asked = self.prepared.read(path)
-        asked.addErrback(lambda failure: failure.trap(StateUnavailable, Exception))
-        self.waiting.append(asked)
+        answer = self.prepared.read(path)
+        answer.addErrback(lambda failure: failure.trap(StateUnavailable, CancelledError))
+        self.waiting.append(answer)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         """A client goes before it was answered."""
-        asked = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
-        asked.cancel()
+        self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1))).cancel()
 
     @rule(path=paths, kind=st.sampled_from(["plain", "plain", "plain", "absent", "damaged", "pending"]))
     def somebody_writes(self, path: Path, kind: str) -> None:
@@ -217,7 +221,7 @@ class Order(RuleBasedStateMachine):
         """Each line means one path; here it has the path's name in it."""
         for line in lines:
             if (redirect := self.prepared.find(path)) is not None:
-                self.prepared.spell(line + path.name.encode(), path, redirect)
+                self.prepared.spell(line + path.name.encode(), path, redirect, inf)
 
     # --- what must hold
 
@@ -258,8 +262,8 @@ class Order(RuleBasedStateMachine):
     def nothing_grows(self) -> None:
         assert len(self.prepared) <= len(self.prepared._order) <= MOST
         assert set(map(id, self.prepared._kept.values())) <= set(map(id, self.prepared._order))
-        asked = {asked.path.member for asked in [*self.tracked.asked, *(a for a, _ in self.tracked.replies)]}
-        assert self.prepared._marks.keys() <= asked
+        replied = [question for question, _ in self.tracked.replies]
+        assert self.prepared._marks.keys() <= {each.path.member for each in [*self.tracked.asked, *replied]}
 
     def teardown(self) -> None:
         self.tracked.lose()

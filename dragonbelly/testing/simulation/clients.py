@@ -236,9 +236,9 @@ class Client:
         world, path = self._world, self._path()
         order, begun = world.oracle.deletion_begins(path), world.clock.rightNow
         target = f"/{path.name}" if world.random.random() < 0.5 else f"{PREFIX}files/{path.name}"
-        _, answer = await self._ask("DELETE", target)
+        process, answer = await self._ask("DELETE", target)
         if answer is not None and answer.status == 204:
-            world.oracle.deletion_acknowledged(path, order, begun)
+            world.oracle.deletion_acknowledged(process, path, order, begun)
         elif answer is None or answer.status >= 500:
             world.oracle.deletion_unknown(path)
 

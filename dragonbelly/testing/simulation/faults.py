@@ -32,6 +32,7 @@ class Faults:
             "clock step": self._step,
             "network cut": self._cut_server,
             "store connection cut": self._cut_store,
+            "news lost": self._silence,
             "store down": self._store_down,
             "store rolled back": self._roll_back,
             "store out of memory": self._fill_store,
@@ -108,6 +109,12 @@ class Faults:
             self._world.count("store connection cut")
             self._world.note(f"{process.name} does not reach the store")
             process.store.break_off(self._world.delay(30.0))
+
+    def _silence(self) -> None:
+        if (process := self._some_up()) is not None:
+            self._world.count("news lost")
+            self._world.note(f"{process.name} hears no news")
+            process.store.fall_silent(dead=True)
 
     def _store_down(self) -> None:
         self._world.count("store down")

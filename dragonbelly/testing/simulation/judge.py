@@ -14,6 +14,7 @@ from dragonbelly.keys import key_of
 from dragonbelly.model import BackendState, ClusterView, Path, Record, ReplicaState, Version
 
 if TYPE_CHECKING:
+    from dragonbelly.testing.simulation.clock import ProcessClock
     from dragonbelly.testing.simulation.world import World
 
 R = ReplicaState
@@ -71,6 +72,8 @@ class File:
 
     past: deque[tuple[float, Record | None]] = field(default_factory=lambda: deque(maxlen=PAST))
     floors: list[Floor] = field(default_factory=list)
+    #: The last end that each daemon acknowledged, by its clock, which is another after a restart.
+    ended_by: dict[ProcessClock, Floor] = field(default_factory=dict)
     #: When something was begun that may end the file: a deletion, an expiry.
     ends: list[float] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)

@@ -16,10 +16,10 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, StateUnavailable
-from dragonbelly.interfaces import IBackend, IObjectBody, IStateStore, ITracked, Snapshot, Told
-from dragonbelly.model import ObjectStat, Path, Space, StoredKey, Target
-from dragonbelly.state.tracking import BELIEVED
+from dragonbelly.interfaces import IBackend, IObjectBody, IStateStore
+from dragonbelly.model import ObjectStat, Space, StoredKey, Target
 from dragonbelly.testing.simulation.clock import ProcessClock
+from dragonbelly.testing.simulation.news import NewsWire
 from dragonbelly.testing.simulation.storage import DOWN, FROZEN, Body, StorageServer
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 #: Seconds after which a call that got no answer has failed; a request that is stuck may still be carried out
 #: within so many more.
 TIMEOUT, LATE = 10.0, 30.0
-
-#: Seconds that news of a change take at most.
-LAG = 0.05
 
 #: What may happen to one call.
 CRASH_BEFORE, CRASH_AFTER, LOST_REQUEST, LOST_REPLY, SLOW = (
@@ -82,6 +79,8 @@ class StoreWire:
         self.cut = False
         #: Since when it has not been cut.
         self.healthy_since = 0.0
+        #: When news ceased to come without that being known, or the process to read them.
+        self.silences: list[float] = []
         self._trackers: list[NewsWire] = []
 
     @property
@@ -91,6 +90,12 @@ class StoreWire:
     def track(self) -> NewsWire:
         self._trackers.append(NewsWire(self._world, self, self._clock))
         return self._trackers[-1]
+
+    def fall_silent(self, dead: bool) -> None:
+        """No news come: the connection is dead, or the process is frozen."""
+        self.silences.append(self._world.clock.rightNow)
+        for tracker in self._trackers if dead else ():
+            tracker.die()
 
     @property
     def lost(self) -> bool:
@@ -102,6 +107,8 @@ class StoreWire:
         if self.cut or self._clock.dead:
             return
         self.cut = True
+        for tracker in self._trackers:
+            tracker.lose()
         self._world.clock.callLater(seconds, self._clock.deliver, self._connect)
         waiting, self._waiting = self._waiting, []
         for reply in waiting:
@@ -167,57 +174,6 @@ class StoreWire:
         if reply in self._waiting:
             self._waiting.remove(reply)
             reply.come(result)
-
-
-@implementer(ITracked)
-class NewsWire:
-    """
-    What one daemon hears of changes: late, and nothing while it is cut off.  It believes what it has for
-    ``BELIEVED`` seconds after it was last sure, on its own clock.
-    """
-
-    def __init__(self, world: World, wire: StoreWire, clock: ProcessClock) -> None:
-        self.changed: Callable[[str | None], None] = lambda member: None
-        self._world = world
-        self._wire = wire
-        self._clock = clock
-        self._proven = clock.seconds()
-        self._tracked: Any = None
-        self.connect()
-
-    def connect(self) -> None:
-        # Another one: what is told to the one before does not come any more.
-        tracked = self._tracked = self._world.store.track()
-        tracked.changed = lambda member: self._tell(tracked, member)
-        self.changed(None)
-
-    @property
-    def proven(self) -> float:
-        if not self._wire.lost:
-            self._proven = self._clock.seconds()
-        return self._proven
-
-    @property
-    def until(self) -> float:
-        return 0.0 if self._wire.cut else self.proven + BELIEVED
-
-    def ask(self, path: Path, told: Told) -> None:
-        self.get(path).addCallbacks(told, lambda failure: told(failure.value))
-
-    def get(self, path: Path) -> Deferred[Snapshot]:
-        tracked = self._tracked
-
-        # It is remembered as read when the store is asked, which is earlier than the answer comes.
-        asked: Deferred[Any] = self._wire.ask("get", "store get", (path,), tracked)
-        return asked
-
-    def _tell(self, tracked: Any, member: str | None) -> None:
-        def come() -> None:
-            if tracked is self._tracked and not self._wire.lost:
-                self.changed(member)
-
-        if not self._wire.lost:
-            self._world.clock.callLater(self._world.delay(LAG), self._clock.deliver, come)
 
 
 def _asker(name: str) -> Any:

@@ -26,6 +26,7 @@ class Oracle(Commits, Removals, Readers):
         for path, file in self.files.items():
             record = self.world.record(path)
             file.floors = [floor for floor in file.floors if floor[0] < since]
+            file.ended_by.clear()
             file.past.append((self.now, record))
             file.gone.difference_update(v.id for v in (record.versions if record is not None else ()))
         self.redirects.clear()  # the copies that they led to may be forgotten

@@ -66,6 +66,7 @@ class Process:
             self.world.clock.callLater(self.world.delay(15.0), self.start)
 
     def freeze(self) -> None:
+        self.store.fall_silent(dead=False)
         self.clock.frozen = True
 
     def wake(self) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from dragonbelly.keys import parse_key
 from dragonbelly.model import Path, ReplicaState
+from dragonbelly.state.tracking import BELIEVED
 from dragonbelly.testing.simulation.judge import Floor, Judge
-from dragonbelly.testing.simulation.network import LAG
 
 if TYPE_CHECKING:
     from dragonbelly.testing.simulation.process import Process
@@ -35,8 +35,10 @@ class Readers(Judge):
         """Nobody knows whether it was done or will be: a frozen daemon takes its requests when it wakes."""
         self.files[path].ends.append(float("inf"))
 
-    def deletion_acknowledged(self, path: Path, order: int, begun: float) -> None:
+    def deletion_acknowledged(self, process: Process, path: Path, order: int, begun: float) -> None:
         self._raise(path, order, None, begun)
+        if begun > self.restarted_at:
+            self.files[path].ended_by[process.clock] = (self.now, order, None)
 
     def live_acknowledged(self, path: Path, id: str, begun: float) -> None:
         self._raise(path, self.uploads[id].order, id, begun)
@@ -58,7 +60,12 @@ class Readers(Judge):
         begun: float,
     ) -> None:
         """A reader that began then was sent to ``url``; ``others`` hold the same bytes."""
-        lag = self._lag(process, begun)
+        away = self._lag(process, begun)
+        lag = max(away, self._silence(process, begun))
+        # What a daemon did itself it knows, whoever tells it.
+        ended = None if away else self.files[path].ended_by.get(process.clock)
+        if ended is not None and ended[0] > begun:
+            ended = None
         for each in (url, *others):
             server, _, key = each.removeprefix("http://").partition(".test/")
             if server not in self.world.servers:
@@ -67,6 +74,11 @@ class Readers(Judge):
             if parsed is None or parsed[0] != path:
                 return self.fail(6, f"GET {path.name} leads to {each}")
             self._led(path, server, key, parsed[1], parsed[2], floors, begun, lag)
+            if ended is not None and ended[0] > self.uploads[parsed[1]].revived:
+                order = self.uploads[parsed[1]].order
+                self.check(
+                    order > ended[1], 7, f"GET {path.name} leads to {parsed[1]}, deleted by {process.name}"
+                )
         return None
 
     def _led(
@@ -83,7 +95,7 @@ class Readers(Judge):
         what = f"GET {path.name} leads to {id} on {server}"
         order, revived = self.uploads[id].order, self.uploads[id].revived
         # News of a change takes a while, too.
-        since = begun - max(lag, LAG)
+        since = begun - max(lag, self.world.lag)
         known = [f for f in floors if f[0] <= since and (f[2] is not None or f[0] > revived)]
         if known:
             _, floor, live = known[-1]
@@ -134,3 +146,12 @@ class Readers(Judge):
         if store.lost or store.healthy_since > begun - self.world.slack:
             return self.world.stale + self.world.slack
         return 0.0
+
+    def _silence(self, process: Process, begun: float) -> float:
+        """
+        By how much answers from memory may be old: nobody told the daemon that it is not told of changes, and
+        its clock may have been set back, from which it believes the longer what it has.
+        """
+        longest = BELIEVED + 2 * self.world.skew
+        since = [at for at in process.store.silences if at <= begun and self.now <= at + longest]
+        return begun - since[0] + self.world.lag if since else 0.0

@@ -154,6 +154,8 @@ class World:
         self.paths = PATHS[: random.choice((1, 2, 4, 4))]
         self.metrics = _metrics()
         self.pause = random.choice((0.1, 0.3, 0.6, 1.5))
+        #: Seconds that replies and news of what is read take at most.
+        self.lag = random.choice((0.05, 0.05, 1.0))
         #: How often clients read, for 43 other calls.
         self.reads = random.choice((40, 130, 400))
         self._policy = random.choice(("one", "two", "two", "two", "three"))
