@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dragonbelly.testing.simulation.world import World
 
 #: Beats without a reply after which a connection is given up.
-UNANSWERED = 2
+UNANSWERED = 10
 
 
 class Line:
