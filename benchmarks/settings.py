@@ -20,6 +20,7 @@ class Settings:
     ``uploads``       by the API, a round
     ``copies``        of small files that the replicator makes
     ``memory_files``  in the Redis whose memory is looked at
+    ``writes``        that another daemon is told of
     ``idle``          s that a daemon is watched that has nothing to do
     ``dawdling``      clients that are slow
     ``cli_files``     of ``cli_size`` bytes that ``dragonbelly put`` uploads, ``cli_jobs`` at a time
@@ -32,6 +33,7 @@ class Settings:
     uploads: int = 5_000
     copies: int = 5_000
     memory_files: int = 100_000
+    writes: int = 2_000
     idle: float = 30
     dawdling: int = 2_000
     cli_files: int = 5_000
