@@ -605,6 +605,29 @@ def test_it_is_forbidden(make_store: MakeStore, server: RedisServer, forbidden: 
         assert len([text for text in texts(logs) if text.endswith("it tells what changes")]) == 1
 
 
+def test_what_an_acl_has_to_allow(make_store: MakeStore, server: RedisServer) -> None:
+    """As the documentation says."""
+    allowed = ["+client|id", "+client|tracking", "+subscribe", "&__redis__:invalidate"]
+    server.command(
+        "ACL",
+        "SETUSER",
+        "me",
+        "on",
+        ">pw",
+        "~db:*",
+        "resetchannels",
+        "+@all",
+        "-client",
+        "-subscribe",
+        *allowed,
+    )
+    store = make_store(f"unix://me:pw@{server.socket}")
+    reactor.run(store.ready)
+    is_sound(Kept(store), store)
+    documented = (FilePath(__file__).parents[2] / "docs" / "durability.rst").read_text()
+    assert all(f"``{each}``" in documented for each in allowed)
+
+
 def stat(server: RedisServer, name: str) -> int:
     found = re.search(rb"%s:(\d+)" % name.encode(), server.command("INFO", "stats"))
     assert found
