@@ -29,6 +29,7 @@ from dragonbelly.replication.sweep import Sweeper
 from dragonbelly.replication.verify import Seen, Verifier
 from dragonbelly.state.cache import RecentRecords
 from dragonbelly.state.memory import MemoryStore
+from dragonbelly.web import redirects
 from dragonbelly.web.prepared import Prepared
 
 R, V = ReplicaState, VersionState
@@ -276,6 +277,7 @@ def _(patch: MonkeyPatch) -> None:
         return tier(replace(replica, state=R.GOOD) if replica.state is R.SUSPECT else replica, backend)
 
     patch.setattr(choose, "_tier", any_tier)
+    patch.setattr(redirects, "_READABLE", (*redirects._READABLE, R.SUSPECT))
 
 
 @without("all files are looked at when a person says something")
