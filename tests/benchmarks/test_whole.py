@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -136,3 +137,12 @@ def test_rows_on_real_servers() -> None:
     assert servers() == before
     assert all(isinstance(one, Figure) and one.value > 0 for one in found)
     assert [one.row for one in found] == ["latency"] * 4 + ["put", "uploads"]
+
+
+def test_how_long_until_a_change_is_told() -> None:
+    before = servers()
+    typical, worst = list(measure(frozenset({"news"}), replace(SETTINGS, writes=100)))
+    assert servers() == before
+    assert isinstance(typical, Figure)
+    assert isinstance(worst, Figure)
+    assert 0 < typical.value <= worst.value
