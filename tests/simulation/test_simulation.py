@@ -43,7 +43,7 @@ def _again(seed: int, violation: str | None) -> str:
 @pytest.mark.timeout(300)
 def test_the_same_seed_is_the_same_world() -> None:
     """To the byte, whatever the order of sets of text is."""
-    for seed in (3, 17, 40, 91):
+    for seed in (2, 17, 40, 91):
         traces = []
         for hash_seed in ("1", "2"):
             command = [sys.executable, "-m", "dragonbelly.testing.simulation", "--trace", "--seed", str(seed)]
