@@ -467,12 +467,15 @@ class Lane(Protocol):
         if self._answering is not asked:
             return  # the client is gone
         self._answering = None
-        if redirect is not None:
-            redirect = self._lanes.prepared.spell(line, path, redirect, until)
-        if redirect is not None and self._redirect(line, redirect):
-            self._answered()
-        else:
-            self._ask(method, target, b"")
+        try:
+            if redirect is not None:
+                redirect = self._lanes.prepared.spell(line, path, redirect, until)
+            if redirect is not None and self._redirect(line, redirect):
+                self._answered()
+            else:
+                self._ask(method, target, b"")
+        except Exception:
+            self._give_up(Failure())  # who told us has others to tell
 
     # --- all other answers
 
