@@ -1,8 +1,8 @@
 """
 What Dragonbelly can do on this machine, beside what others do with the same requests in the same run.
 
-Without --only all rows but "cli" are measured, and the results are kept as newest.json and newest.svg.  Nothing is
-passed or failed: "wanted" is where we want to be, and "so" whether we are.
+Without --only all rows but "cli" are measured, and the results are kept as newest.json and newest.svg.  Nothing
+is passed or failed: "wanted" is where we want to be, and "so" whether we are.
 """
 
 from __future__ import annotations
@@ -95,12 +95,16 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="rows:\n" + "\n".join(f"  {name:10} {what}" for name, what in ROWS.items()),
     )
-    parser.add_argument("--only", metavar="ROW,ROW", help="these rows, and nothing is kept unless --results says where")
+    parser.add_argument(
+        "--only", metavar="ROW,ROW", help="these rows, and nothing is kept unless --results says where"
+    )
     parser.add_argument("--quick", action="store_true", help="shorter, with fewer files: for a first look")
     parser.add_argument("--rounds", type=int, help="how often each is measured, in turns with the others")
     parser.add_argument("--seconds", type=int, help="how long each time")
     parser.add_argument("--files", type=int, help="how many files are in Redis")
-    parser.add_argument("--results", type=Path, help=f"where newest.json and newest.svg go [benchmarks/{RESULTS.name}]")
+    parser.add_argument(
+        "--results", type=Path, help=f"where newest.json and newest.svg go [benchmarks/{RESULTS.name}]"
+    )
     arguments = parser.parse_args()
     rows = frozenset(arguments.only.split(",")) if arguments.only else frozenset(ROWS) - LONG
     if unknown := rows - set(ROWS):
