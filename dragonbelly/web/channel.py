@@ -123,6 +123,9 @@ class Channel(http.HTTPChannel):
         begun = self._buffer or self._headerSize
         if begun and not (self._handlingRequest or self._intake or self.transport.disconnecting):
             self._reading = True  # perhaps in one packet with the end of the request before
+            if self._buffer.startswith(TLS) and not self._headerSize:
+                self._respondToBadRequestAndDisconnect()
+                return
         # Nearly all requests come in one packet, and need no timer.
         if self._reading and self._deadline is None:
             self._deadline = self.callLater(self.limits.header_time, self._tooSlow)

@@ -103,6 +103,7 @@ def asked_of_both(draw: st.DrawFn) -> list[bytes | float]:
 @example([get() + b"G", 30.0, get()[1:]], False)
 @example([get() + get()[:17], 30.0, get()[17:]], True)
 @example([get(fields=b"Content-Length: 5\r\n")], False)
+@example([get() + ODD["TLS"], b"\r\n"], False)
 def test_both_lanes(pieces: list[bytes | float], shut_down: bool) -> None:
     """Whatever comes, in whatever pieces: no lane takes what the other does not, nor takes it for another."""
     # No two limits at one moment: which of them is first is chance.

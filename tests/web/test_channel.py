@@ -393,6 +393,11 @@ class TestTime:
         assert talk.wire.disconnecting
         assert talk.timers == []
 
+    def test_behind_a_request_too(self, talk: Talk) -> None:
+        talk.feed(request("GET", "/refuse") + b"\x16\x03\x01\x00")
+        assert b"HTTP/1.1 400 " in talk.wire.value()
+        assert talk.wire.disconnecting
+
     def test_headers_that_drip_are_cut_off(self, talk: Talk) -> None:
         assert drip(talk, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == LIMITS.header_time
         assert talk.wire.aborted
