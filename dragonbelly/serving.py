@@ -82,7 +82,7 @@ class Serving(MultiService):
     ) -> None:
         super().__init__()
         # Nobody gains by guessing which replica is next; to guess an id is another matter.
-        choosing = random or Random()
+        choosing = random or Random()  # nosec B311 # see above
         self._random = random or SystemRandom()
         self._reactor = reactor
         self.metrics = metrics
