@@ -138,14 +138,14 @@ class Prepared:
                 self._keep(redirect)
         # Else news of it overtook the reply, or somebody asked later.
         told(result, redirect)
+        if redirect is not None:
+            redirect.used = False  # by who had it read; what nobody else asks for has to go first
 
     def _keep(self, redirect: Redirect) -> None:
         if (before := self._kept.get(redirect.member)) is not None:
             self._drop(before)
-        self._kept[redirect.member] = redirect
-        self._order.append(redirect)
         spared = 0
-        while len(self._order) > self._most:
+        while len(self._order) >= self._most:
             oldest = self._order.popleft()
             if oldest.used and oldest.until and spared < SPARED:
                 oldest.used = False
@@ -153,6 +153,9 @@ class Prepared:
                 spared += 1
             elif oldest.until:
                 self._drop(oldest)
+        # Last, or in a small memory it would be the first to go.
+        self._kept[redirect.member] = redirect
+        self._order.append(redirect)
 
     def _drop(self, redirect: Redirect) -> None:
         """It stays in the order until its turn comes."""

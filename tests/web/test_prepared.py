@@ -111,6 +111,16 @@ def test_so_many_are_kept_and_no_more(make_world: MakeWorld, most: int) -> None:
     reader.connection.leave()
 
 
+def test_the_newest_is_kept_though_all_others_are_used(make_world: MakeWorld) -> None:
+    world = make_world("[http]\ncache = 2")
+    reader = Reader(world)
+    store(world, "a", "b", "c")
+    for name in "aabbc":
+        reader.get(name)
+    assert not reader.is_asked("c")
+    reader.connection.leave()
+
+
 def test_what_is_used_stays(make_world: MakeWorld) -> None:
     world = make_world("[http]\ncache = 50")
     reader = Reader(world)
