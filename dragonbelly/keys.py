@@ -9,7 +9,6 @@ extension and the file name stay, and path and version can be read back from it.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import quote
 
 from dragonbelly.ids import PATTERN
@@ -49,7 +48,6 @@ def storage_key(path: Path, version: str, generation: int = 0) -> str:
     return f"{path.domain}/{directory}{slash}{mark}/{last}"
 
 
-@lru_cache(maxsize=64)  # of one file it is asked for each of its replicas
 def quoted(key: str) -> str:
     """The key as the path of a URL, without a leading slash; ``@`` may stand there (RFC 3986, pchar)."""
     return key if _PLAIN.fullmatch(key) else quote(key, safe="/@")

@@ -142,7 +142,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True):
         return None
 
     def in_state(self, *states: ReplicaState) -> tuple[Replica, ...]:
-        return tuple(r for r in self.replicas if r.state in states)
+        return tuple([r for r in self.replicas if r.state in states])
 
     @property
     def asked(self) -> Terms:
@@ -172,7 +172,12 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     def damaged(self) -> bool:
         """Whether something is live and no copy of it is known to be good: every byte is kept then."""
         live = self.live
-        return live is not None and not live.in_state(ReplicaState.GOOD, ReplicaState.LEAVING)
+        if live is None:
+            return False
+        for replica in live.replicas:
+            if replica.state is ReplicaState.GOOD or replica.state is ReplicaState.LEAVING:
+                return False
+        return True
 
     @property
     def pending(self) -> tuple[Version, ...]:

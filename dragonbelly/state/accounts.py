@@ -7,7 +7,7 @@ records; a store is handed ready-made differences and adds them in the same step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,8 +38,6 @@ def encode(record: Record | None) -> bytes:
     return _encoder.encode(record)
 
 
-# Records that were read lately: they are immutable, and a file that is asked for again rarely has changed.
-@lru_cache(maxsize=1024)
 def _decode(value: bytes) -> Record:
     """:raises ValueError, RecursionError, msgspec.DecodeError: it is no record, or one that cannot be."""
     record = _decoder.decode(value)
@@ -57,12 +55,16 @@ def _decode(value: bytes) -> Record:
     return record
 
 
-def decode(path: Path, value: bytes) -> Record | None:
+#: For records that were read lately: whoever changes one asks for what was read of it, and for what is written.
+_lately = lru_cache(maxsize=1024)(_decode)
+
+
+def decode(path: Path, value: bytes, read: Callable[[bytes], Record] = _lately) -> Record | None:
     """:raises BadRecord: the value is no record."""
     if not value:
         return None
     try:
-        return _decode(value)
+        return read(value)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadRecord(f"the record of {path.member!r} cannot be decoded: {error}") from error
 
@@ -70,6 +72,11 @@ def decode(path: Path, value: bytes) -> Record | None:
 def snapshot(path: Path, value: bytes) -> Snapshot:
     """:raises BadRecord: the value is no record."""
     return Snapshot(decode(path, value), value)
+
+
+def snapshot_once(path: Path, value: bytes) -> Snapshot:
+    """The same, for whoever keeps what he makes of it, and does not ask again."""
+    return Snapshot(decode(path, value, _decode), value)
 
 
 def footprint(record: Record | None) -> dict[str, Use]:

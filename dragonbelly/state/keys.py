@@ -12,9 +12,9 @@ import zlib
 from dragonbelly.model import Path
 
 
-def partition(path: Path, partitions: int) -> int:
-    """The partition of a path.  It must never change for a given count: records are found by it."""
-    return zlib.crc32(path.member.encode()) % partitions
+def partition(member: str, partitions: int) -> int:
+    """The partition of a path's member.  It must never change for a given count: records are found by it."""
+    return zlib.crc32(member.encode()) % partitions
 
 
 class Keys:
@@ -30,10 +30,11 @@ class Keys:
         self._record_key = re.compile(rb"%s:\{(\d+)\}:f:(.+)" % re.escape(prefix.encode()), re.DOTALL)
 
     def partition(self, path: Path) -> int:
-        return partition(path, self.partitions)
+        return partition(path.member, self.partitions)
 
     def record(self, path: Path) -> str:
-        return f"{self.prefix}:{{{self.partition(path)}}}:f:{path.member}"
+        member = path.member
+        return f"{self.prefix}:{{{partition(member, self.partitions)}}}:f:{member}"
 
     def ls(self, q: int) -> str:
         return f"{self.prefix}:{{{q}}}:ls"

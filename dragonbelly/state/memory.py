@@ -239,7 +239,7 @@ class MemoryStore:
         return [member for member, due in self._due.items() if due.time <= now]
 
     def _turn(self, member: str) -> int:
-        return (partition(Path.of_member(member), self.partitions) - self._first) % self.partitions
+        return (partition(member, self.partitions) - self._first) % self.partitions
 
     def _move(self, member: str, time: float) -> _Due:
         self._moves += 1

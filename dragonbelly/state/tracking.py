@@ -150,7 +150,7 @@ class TrackedRecords:
                 told(reply)
                 return
             try:
-                snapshot = accounts.snapshot(path, reply or accounts.ABSENT)
+                snapshot = accounts.snapshot_once(path, reply or accounts.ABSENT)
             except BadRecord as error:
                 told(error)
             else:

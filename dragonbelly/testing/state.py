@@ -520,7 +520,7 @@ class StateStoreContract:
     @_on_store
     async def test_page_of_names_that_share_a_partition(self, store: IStateStore) -> None:
         """The even spread over partitions is likely, and not certain."""
-        names = [n for n in map(str, range(20_000)) if partition(Path("media", n), store.partitions) == 5][:150]
+        names = [n for n in map(str, range(20_000)) if partition(f"media/{n}", store.partitions) == 5][:150]
         assert len(names) == 150
         for name in [*names, "1"]:
             await put(store, Path("media", name), record())

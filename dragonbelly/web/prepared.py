@@ -61,7 +61,7 @@ class Prepared:
         under its path.  Gives what it leads to.
         """
         led = redirect.shorter(until)
-        if len(redirect.lines) < SPELLINGS and self._kept.get(path.member) is redirect:
+        if len(redirect.lines) < SPELLINGS and self._kept.get(redirect.member) is redirect:
             if line not in redirect.lines:
                 redirect.lines += (line,)
             self.lines[path.domain][line] = led
@@ -83,8 +83,9 @@ class Prepared:
         if not self._most:
             told(StateUnavailable("nothing is kept"), None)
             return
-        mark = self._marks[path.member] = object()
-        self.tracked.ask(path, partial(self._came, path, mark, self._clock.seconds(), told))
+        member = path.member
+        mark = self._marks[member] = object()
+        self.tracked.ask(path, partial(self._came, path, member, mark, self._clock.seconds(), told))
 
     def read(self, path: Path) -> Deferred[Snapshot]:
         """The record as a Deferred."""
@@ -120,14 +121,15 @@ class Prepared:
     def _came(
         self,
         path: Path,
+        member: str,
         mark: object,
         asked: float,
         told: Callable[[Snapshot | Exception, Redirect | None], None],
         result: Snapshot | Exception,
     ) -> None:
         redirect = None
-        if self._marks.get(path.member) is mark:
-            del self._marks[path.member]
+        if self._marks.get(member) is mark:
+            del self._marks[member]
             if not isinstance(result, Exception) and (live := _plain(result.record)) is not None:
                 try:
                     redirect = self._redirects.make(path, live)
@@ -169,4 +171,4 @@ class Prepared:
 
 def _plain(record: Record | None) -> Version | None:
     """The live version, if its readers need not wait for a look at an upload, nor be told that all is lost."""
-    return None if record is None or record.pending or record.damaged else record.live
+    return None if record is None or record.damaged or record.pending else record.live

@@ -131,24 +131,24 @@ class Redirects:
         self._links = {name: domain.link_expires for name, domain in config.domains.items() if domain.private}
         cache = config.http.cache_control
         self._cache_control = {
-            name: (_private(cache) if name in self._links else cache).encode() for name in config.domains
+            name: _private(cache) if name in self._links else cache for name in config.domains
         }
         self._plain: dict[tuple[str, ...], Route | None] = {}
         self._routes: dict[object, Route] = {}
 
     def make(self, path: Path, version: Version) -> Redirect:
         """The one of a live version.  It is good until its links would be good for less than promised."""
-        rest = b'ETag: "%b"\r\nCache-Control: %b\r\n' % (version.id.encode(), self._cache_control[path.domain])
-        if version.sha256 is not None:
-            rest += b"Repr-Digest: %b\r\n" % repr_digest(version.sha256).encode()
+        id, sha256 = version.id, version.sha256
+        digest = f"Repr-Digest: {repr_digest(sha256)}\r\n" if sha256 is not None else ""
+        rest = f'ETag: "{id}"\r\nCache-Control: {self._cache_control[path.domain]}\r\n{digest}'.encode()
         names = tuple(
-            [r.backend for r in version.replicas if r.state is _GOOD and r.generation == 0 and r.key is None]
+            [r.backend for r in version.replicas if r.state is _GOOD and not r.generation and r.key is None]
         )
         if len(names) == len(version.replicas):
             # Nearly all: good copies under the same key everywhere.
             route = self._plain[names] if names in self._plain else self._plain_route(names, version.replicas)
             if route is not None:
-                key = quoted(storage_key(path, version.id)).encode()
+                key = quoted(storage_key(path, id)).encode()
                 return Redirect(path.member, route, key, None, rest, inf)
         return self._by_urls(path, version, rest)
 
