@@ -200,6 +200,12 @@ class ITracked(Interface):
         ``BadRecord`` (there is something, and no record).
         """
 
+    def after(act: Callable[[], None]) -> None:
+        """
+        To be called while something is told: ``act`` is called when all is told that came together with it.
+        It must not raise.
+        """
+
     def get(path: Path) -> Deferred[Snapshot]:
         """The same as a Deferred."""
 

@@ -35,7 +35,7 @@ def choose(version: Version, cluster: ClusterView, random: Callable[[], float]) 
 
 def draw(marks: Sequence[float], random: Callable[[], float]) -> int:
     """The number of one of several, at random; ``marks`` are the sums of their weights so far, ascending."""
-    return min(bisect_right(marks, random() * marks[-1]), len(marks) - 1)
+    return bisect_right(marks, random() * marks[-1], 0, len(marks) - 1)
 
 
 def choices(replicas: Sequence[Replica], cluster: ClusterView) -> list[Choice]:

@@ -55,6 +55,9 @@ class MemoryTracked:
     def ask(self, path: Path, told: Told) -> None:
         self.get(path).addCallbacks(told, lambda failure: told(failure.value))
 
+    def after(self, act: Callable[[], None]) -> None:
+        act()  # nothing comes together
+
     def get(self, path: Path) -> Deferred[Snapshot]:
         self._read.add(path.member)
         return self._store.get(path)

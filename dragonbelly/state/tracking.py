@@ -44,6 +44,8 @@ class Reading(RedisProtocol):
         super().__init__(clock, reply_timeout)
         #: Who waits for the next replies, in order; None: txredisapi.
         self._asked: deque[Callable[[Any], None] | None] = deque()
+        #: What is to be done when all that came is told; None: nothing is being told.
+        self.after: list[Callable[[], None]] | None = None
 
     def execute_command(self, *arguments: Any, **options: Any) -> Deferred[Any]:
         asked: Deferred[Any] = super().execute_command(*arguments, **options)
@@ -61,12 +63,17 @@ class Reading(RedisProtocol):
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         reader = self._reader
         reader.feed(data)
+        after: list[Callable[[], None]] = []
+        self.after = after
         while (reply := reader.gets()) is not False:
             told = self._asked.popleft() if self._asked else None
             if told is None:
                 self.replyReceived(reply)
             else:
                 told(StateUnavailable(f"GET: {reply}") if isinstance(reply, Exception) else reply)
+        self.after = None
+        for act in after:
+            act()
 
     def connectionLost(self, why: Failure) -> None:
         super().connectionLost(why)
@@ -140,6 +147,13 @@ class TrackedRecords:
             told(StateUnavailable("what is written goes to another server"))
         else:
             protocol.fetch(self._keys.record(path), partial(self._came, path, told))
+
+    def after(self, act: Callable[[], None]) -> None:
+        protocol = self._protocol
+        if protocol is None or protocol.after is None:
+            act()
+        else:
+            protocol.after.append(act)
 
     def get(self, path: Path) -> Deferred[Snapshot]:
         return asked(self, path)

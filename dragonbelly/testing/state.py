@@ -685,6 +685,20 @@ class StateStoreContract:
             assert reader.told == [PHOTO.member]
 
     @_on_store
+    async def test_what_is_to_be_done_when_all_is_told(self, store: IStateStore) -> None:
+        reader, done = await self._reader(store), list[str]()
+        for n in range(3):
+
+            def told(_: object, n: int = n) -> None:
+                done.append(f"told {n}")
+                reader.tracked.after(lambda: done.append(f"after {n}"))
+
+            reader.tracked.ask(PHOTO, told)
+        await self._until(store, lambda: len(done) == 6)
+        for n in range(3):
+            assert done.index(f"told {n}") < done.index(f"after {n}")
+
+    @_on_store
     async def test_what_appears_and_what_goes_is_told(self, store: IStateStore) -> None:
         reader = await self._reader(store)
         snapshot = await reader.tracked.get(PHOTO)

@@ -348,8 +348,10 @@ class Lane(Protocol):
             manner = self._manner
             if block == manner.block and len(line) <= manner.room:
                 redirect = manner.lines.get(line)
-                if redirect is not None and self._redirect(line, redirect):
-                    return
+                if redirect is not None:
+                    redirect.used = True
+                    if self._redirect(line, redirect):
+                        return
                 if manner.domain is not None and self._asked != self._lanes.last:
                     asked = read_line(line)
                     if asked is not None and asked[0] in _READS and self._find(line, *asked):
@@ -428,7 +430,6 @@ class Lane(Protocol):
         way = lanes.redirects.draw(redirect)
         if way is None or way.last_resort:
             return False
-        redirect.used = True
         way.tally.n += 1
         (lanes.gets if line.startswith(b"G") else lanes.heads).n += 1
         self._asked += 1
@@ -462,6 +463,22 @@ class Lane(Protocol):
         path: Path,
         until: float,
         _: Snapshot | Exception,
+        redirect: Redirect | None,
+    ) -> None:
+        # Answers that are sent one right after the other find their readers awake, if these are near: to wake
+        # one takes as long as to send.
+        self._lanes.prepared.tracked.after(
+            partial(self._tell, asked, line, method, target, path, until, redirect)
+        )
+
+    def _tell(
+        self,
+        asked: Asked,
+        line: bytes,
+        method: str,
+        target: bytes,
+        path: Path,
+        until: float,
         redirect: Redirect | None,
     ) -> None:
         if self._answering is not asked:

@@ -15,6 +15,8 @@ from itertools import accumulate
 from math import inf
 from operator import itemgetter
 
+import msgspec
+
 from dragonbelly.cluster.choose import choices, draw
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.config.values import Config
@@ -84,32 +86,21 @@ class Route:
         self.view = view
 
 
-class Redirect:
+class Redirect(msgspec.Struct, gc=False, eq=False):
     """
     One file's.  ``key`` goes behind the bases of the route; ``urls``, if not None, are whole instead, one for
     each of its replicas.  ``rest`` are the lines that are the same for all readers.  ``until`` (unix s) it may
-    be used.
+    be used.  It is in no cycle, and there are many: the collector need not look.
     """
 
-    __slots__ = ("key", "lines", "member", "rest", "route", "until", "urls", "used")
-
-    def __init__(
-        self,
-        member: str,
-        route: Route,
-        key: bytes,
-        urls: tuple[bytes, ...] | None,
-        rest: bytes,
-        until: float,
-    ) -> None:
-        self.member = member
-        self.route = route
-        self.key = key
-        self.urls = urls
-        self.rest = rest
-        self.until = until
-        self.lines: tuple[bytes, ...] = ()
-        self.used = False
+    member: str
+    route: Route
+    key: bytes
+    urls: tuple[bytes, ...] | None
+    rest: bytes
+    until: float
+    lines: tuple[bytes, ...] = ()
+    used: bool = False
 
     def shorter(self, until: float) -> Redirect:
         """The same for those who may be sent there until then at most."""

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from random import Random
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from dragonbelly.errors import BadRecord, StateUnavailable
 from dragonbelly.interfaces import ITracked, Snapshot
 from dragonbelly.model import Path
+from dragonbelly.state.keys import Keys
 from dragonbelly.state.redis import RedisStore
-from dragonbelly.state.tracking import BELIEVED, News, Reading
+from dragonbelly.state.tracking import BELIEVED, News, Reading, TrackedRecords
 from dragonbelly.testing import reactor
 from dragonbelly.testing.state import put, record
 from tests.servers.proxy import Proxy
@@ -713,6 +716,29 @@ def test_something_else_where_a_record_should_be(make_store: MakeStore, server: 
         kept.read()
     server.command("DEL", key)
     is_sound(kept, store)
+
+
+def test_all_is_told_that_came_together_before_more_is_done() -> None:
+    tracked = TrackedRecords(Clock(), Keys(64), 1.0, lambda *_: Mock(), lambda: "")
+    protocol, done = Reading(Clock(), 1.0), list[str]()
+    protocol.makeConnection(StringTransport())
+    tracked._protocol = protocol
+
+    def ask(name: str) -> None:
+        def told(_: object) -> None:
+            done.append(name)
+            tracked.after(lambda: done.append(name.upper()))
+
+        tracked.ask(PATH, told)
+
+    for name in "abc":
+        ask(name)
+    protocol.dataReceived(b"$-1\r\n$-1\r\n$-")
+    assert done == ["a", "b", "A", "B"]
+    protocol.dataReceived(b"1\r\n")
+    assert done == ["a", "b", "A", "B", "c", "C"]
+    tracked.after(lambda: done.append("now"))
+    assert done[-1] == "now"
 
 
 def test_calls_that_are_given_up_do_not_shift_the_replies(make_store: MakeStore, server: RedisServer) -> None:

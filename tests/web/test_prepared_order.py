@@ -67,6 +67,9 @@ class TwoConnections:
         else:
             told(StateUnavailable("not connected"))
 
+    def after(self, act: Callable[[], None]) -> None:
+        act()
+
     def get(self, path: Path) -> Deferred[Snapshot]:
         return asked(self, path)
 

@@ -144,6 +144,9 @@ class Tracked:
         self.proven = self._memory.proven
         return self._memory.until  # type: ignore[no-any-return]
 
+    def after(self, act: Callable[[], None]) -> None:
+        self._memory.after(act)
+
     def ask(self, path: Path, told: Told) -> None:
         self.get(path).addCallbacks(told, lambda failure: told(failure.value))
 

@@ -111,6 +111,9 @@ class NewsWire:
         # It is remembered as read when the store is asked, which is earlier than the answer comes.
         self._wire.ask("get", "store get", (path,), self._tracked).addBoth(replied)
 
+    def after(self, act: Callable[[], None]) -> None:
+        act()  # nothing comes together
+
     def get(self, path: Path) -> Deferred[Snapshot]:
         return asked(self, path)
 
