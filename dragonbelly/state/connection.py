@@ -48,9 +48,9 @@ class Connection:
 
     A call while nothing is connected fails at once, and one that gets no answer within ``reply_timeout``
     seconds ends the connection: always with ``StateUnavailable``, which says what failed.  Commands are
-    pipelined.  ``observe`` is told the name and the seconds of each command that was answered.  ``factory``
-    makes protocols of another kind, and ``prepare`` is given each before it is used.  One that is ``quiet``
-    does not say in the log when it is up or down: another one to the same place does.
+    pipelined.  ``observe`` is told the name and the seconds of each command that was answered.  ``prepare`` is
+    given each protocol before it is used.  One that is ``quiet`` does not say in the log when it is up or down:
+    another one to the same place does.
 
     A server that is not any more what it was when it was greeted is left within seconds: one that was made a
     replica, was emptied, or is the master no more in the eyes of the sentinels.
@@ -66,7 +66,6 @@ class Connection:
         *,
         reply_timeout: float,
         observe: Callable[[str, float], None] | None = None,
-        factory: IProtocolFactory | None = None,
         prepare: Callable[[Any], Awaitable[None]] | None = None,
         quiet: bool = False,
     ) -> None:
@@ -75,7 +74,7 @@ class Connection:
         self._endpoint = endpoint
         self._reply_timeout = reply_timeout
         self._observe = observe
-        self._factory = factory or RedisFactory(reactor, reply_timeout)
+        self._factory = RedisFactory(reactor, reply_timeout)
         self._prepare = prepare
         self._quiet = quiet
         #: A command and its reply, by which a server is known to be the one that it was.
@@ -166,7 +165,7 @@ class Connection:
                 [maybeDeferred(protocol.execute_command, *command) for command in commands]
             )
         except txredisapi.TimeoutError:
-            # txredisapi ends the connection for it, but only at the reactor's next turn.
+            # The connection is ended for it, but only when all were told.
             self._drop(protocol, f"no answer within {self._reply_timeout:g} s")
             raise self._unavailable(f"{name}: {protocol.reason}") from None
         except txredisapi.ResponseError as error:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import hiredis
 import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from dragonbelly.deadlines import Deadlines
-
 #: What a command and its arguments may be.
 Argument = str | bytes | int
+
+#: Beats in which a reply has to come.
+BEATS = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
     On the given clock; ``lost`` and ``reason`` tell when and why it was lost.  ``run`` is which run of which
     server answers.  Where sentinels were asked, ``told`` is what they said of it, and ``elsewhere`` asks them
     again: it gives another server, or None.
+
+    What waits for replies, and for how long, is kept here: txredisapi has two Deferreds and a timer for each
+    command, which took as long as all the rest of asking for a record.  One timer beats while anything waits.
+    A process that was stopped for a while (or a virtual machine that was moved) finds its timer late, and the
+    replies there that it has not looked at: so not seconds are counted, but beats, and the last one leaves
+    another turn of the reactor.
     """
 
     run = ""
@@ -63,10 +71,76 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
     elsewhere: Callable[[], Awaitable[Any]] | None = None
 
     def __init__(self, clock: Any, reply_timeout: float) -> None:
-        super().__init__(charset=None, convertNumbers=False, replyTimeout=reply_timeout)
-        self.callLater = Deadlines(clock).callLater
+        super().__init__(charset=None, convertNumbers=False)
+        self._clock = clock
+        self._reply_timeout = reply_timeout
+        #: Who waits for the next replies, in order, and up to which beat.
+        self._waiting: deque[tuple[Callable[[Any], object], int]] = deque()
+        self._beats = 0
+        self._beating: IDelayedCall | None = None
+        #: What is to be done when all is told that came together; None: nothing is being told.
+        self.after: list[Callable[[], None]] | None = None
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
+
+    def ask(self, told: Callable[[Any], object], *command: Argument) -> None:
+        """
+        ``told`` is called once, later, with the reply or a ``txredisapi.RedisError``; it must not raise.
+
+        :raises txredisapi.ConnectionError: it is lost.
+        """
+        if not self.connected:
+            raise txredisapi.ConnectionError("Not connected")
+        last = self._beats + BEATS
+        if self._beating is None:
+            self._beating = self._clock.callLater(self._reply_timeout / BEATS, self._beat)
+        else:
+            last += 1  # the one that is under way is not whole
+        self._waiting.append((told, last))
+        self.transport.write(self._build_command(*command))
+
+    def execute_command(self, *command: Argument, **_: object) -> Deferred[Any]:
+        """The same with a Deferred, which may be cancelled; that does not cancel the command."""
+        answer: Deferred[Any] = Deferred()
+        self.ask(partial(_answer, answer), *command)
+        return answer
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        reader = self._reader
+        reader.feed(data)
+        after: list[Callable[[], None]] = []
+        self.after = after
+        while (reply := reader.gets()) is not False:
+            self.replyReceived(reply)
+        self.after = None
+        for act in after:
+            act()
+
+    def replyReceived(self, reply: Any) -> None:
+        if self._waiting:
+            told, _ = self._waiting.popleft()
+            told(reply)
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._beating = None
+        if self._waiting:
+            self._beating = self._clock.callLater(self._reply_timeout / BEATS, self._beat)
+            if self._overdue():
+                self._clock.callLater(0, self._end_if_overdue)
+
+    def _overdue(self) -> bool:
+        return bool(self._waiting) and self._beats >= self._waiting[0][1]
+
+    def _end_if_overdue(self) -> None:
+        if self._overdue():
+            self._fail(txredisapi.TimeoutError(f"no reply within {self._reply_timeout:g} s"))
+            self.abort()
+
+    def _fail(self, error: Exception) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for told, _ in waiting:
+            told(error)
 
     async def log_in(self, *login: str) -> None:
         """
@@ -96,17 +170,31 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
             self.reason = (
                 "connection lost" if why.check(ConnectionDone, ConnectionLost) else one_line(why.value)
             )
-        self.lost.callback(None)
+        if self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
         super().connectionLost(why)
+        self.lost.callback(None)
+        self._fail(txredisapi.ConnectionError(self.reason))
+
+
+def _answer(waiting: Deferred[Any], reply: Any) -> None:
+    if isinstance(reply, Exception):
+        waiting.errback(reply)
+    else:
+        waiting.callback(reply)
 
 
 class RedisFactory(Factory):
-    """``reply_timeout`` is in seconds: without an answer for so long a connection is ended."""
+    """
+    Makes protocols of a ``kind``.  ``reply_timeout`` is in seconds: without an answer for so long, or a fourth
+    more, a connection is ended.
+    """
 
     noisy = False
 
-    def __init__(self, clock: Any, reply_timeout: float) -> None:
-        self._make = lambda: RedisProtocol(clock, reply_timeout)
+    def __init__(self, clock: Any, reply_timeout: float, kind: type[RedisProtocol] = RedisProtocol) -> None:
+        self._make = lambda: kind(clock, reply_timeout)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         return self._make()

@@ -112,7 +112,7 @@ class RedisStore:
             reactor,
             self._keys,
             reply_timeout,
-            lambda factory, prepare: connection(reply_timeout, factory=factory, prepare=prepare, quiet=True),
+            lambda prepare: connection(reply_timeout, prepare=prepare, quiet=True),
             lambda: self._redis.run,
         )
         self._confirming: Confirming | None = None

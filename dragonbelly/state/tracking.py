@@ -6,14 +6,12 @@ second connection that hears the news.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,7 +24,7 @@ from dragonbelly.state import accounts
 from dragonbelly.state.boundary import asked
 from dragonbelly.state.connection import Connection, shielded
 from dragonbelly.state.keys import Keys
-from dragonbelly.state.protocol import RedisProtocol, one_line
+from dragonbelly.state.protocol import RedisFactory, RedisProtocol, one_line
 from dragonbelly.waiting import together
 
 #: Where a server tells what changed.
@@ -35,52 +33,6 @@ NEWS = b"__redis__:invalidate"
 #: Seconds between two proofs that both connections live, and how long one is believed: the longest that an
 #: answer from memory can be behind, when a connection dies without a word.
 BEAT, BELIEVED = 1.0, 3.0
-
-
-class Reading(RedisProtocol):
-    """``fetch`` goes past txredisapi's queue and timers, which cost more than the rest of a GET."""
-
-    def __init__(self, clock: Any, reply_timeout: float) -> None:
-        super().__init__(clock, reply_timeout)
-        #: Who waits for the next replies, in order; None: txredisapi.
-        self._asked: deque[Callable[[Any], None] | None] = deque()
-        #: What is to be done when all that came is told; None: nothing is being told.
-        self.after: list[Callable[[], None]] | None = None
-
-    def execute_command(self, *arguments: Any, **options: Any) -> Deferred[Any]:
-        asked: Deferred[Any] = super().execute_command(*arguments, **options)
-        self._asked.append(None)
-        return asked
-
-    def fetch(self, key: str, told: Callable[[bytes | StateUnavailable | None], None]) -> None:
-        """
-        ``told`` is called later, with the value, None if there is none, or what went wrong; it must not raise.
-        There is no timeout here: the beat ends a connection that does not answer.
-        """
-        self._asked.append(told)
-        self.transport.write(self._build_command("GET", key))
-
-    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        reader = self._reader
-        reader.feed(data)
-        after: list[Callable[[], None]] = []
-        self.after = after
-        while (reply := reader.gets()) is not False:
-            told = self._asked.popleft() if self._asked else None
-            if told is None:
-                self.replyReceived(reply)
-            else:
-                told(StateUnavailable(f"GET: {reply}") if isinstance(reply, Exception) else reply)
-        self.after = None
-        for act in after:
-            act()
-
-    def connectionLost(self, why: Failure) -> None:
-        super().connectionLost(why)
-        asked, self._asked = self._asked, deque()
-        for told in asked:
-            if told is not None:
-                told(StateUnavailable(f"GET: {self.reason}"))
 
 
 class News(RedisProtocol):
@@ -95,24 +47,12 @@ class News(RedisProtocol):
             super().replyReceived(reply)
 
 
-class Protocols(Factory):
-    """Makes protocols of a ``kind``."""
-
-    noisy = False
-
-    def __init__(self, kind: type[RedisProtocol], clock: Any, reply_timeout: float) -> None:
-        self._make = lambda: kind(clock, reply_timeout)
-
-    def buildProtocol(self, addr: Any) -> Any:
-        return self._make()
-
-
 @implementer(ITracked)
 class TrackedRecords:
     """
-    ``connect(factory, prepare)`` makes the connection that is kept up: with protocols of ``factory``, each of
-    which is given to ``prepare`` before it is used.  ``run`` tells which run of which server is written to, ""
-    if that is not known: no other one is read.  Nothing is connected before the first ``get``.
+    ``connect(prepare)`` makes the connection that is kept up; each protocol of it is given to ``prepare``
+    before it is used.  ``run`` tells which run of which server is written to, "" if that is not known: no other
+    one is read.  Nothing is connected before the first ``get``.
     """
 
     _log = Logger()
@@ -130,9 +70,9 @@ class TrackedRecords:
         self._reactor = reactor
         self._keys = keys
         self._run = run
-        self._news = Protocols(News, reactor, reply_timeout)
-        self.connection = connect(Protocols(Reading, reactor, reply_timeout), self._prepare)
-        self._protocol: Reading | None = None
+        self._news = RedisFactory(reactor, reply_timeout, News)
+        self.connection = connect(self._prepare)
+        self._protocol: RedisProtocol | None = None
         self._beating: Deferred[None] | None = None
         self._refusal = ""
 
@@ -146,7 +86,7 @@ class TrackedRecords:
             protocol.abort()
             told(StateUnavailable("what is written goes to another server"))
         else:
-            protocol.fetch(self._keys.record(path), partial(self._came, path, told))
+            protocol.ask(partial(self._came, path, told), "GET", self._keys.record(path))
 
     def after(self, act: Callable[[], None]) -> None:
         protocol = self._protocol
@@ -158,10 +98,10 @@ class TrackedRecords:
     def get(self, path: Path) -> Deferred[Snapshot]:
         return asked(self, path)
 
-    def _came(self, path: Path, told: Told, reply: bytes | StateUnavailable | None) -> None:
+    def _came(self, path: Path, told: Told, reply: bytes | Exception | None) -> None:
         try:
-            if isinstance(reply, StateUnavailable):
-                told(reply)
+            if isinstance(reply, Exception):
+                told(StateUnavailable(f"GET: {reply}"))
                 return
             try:
                 snapshot = accounts.snapshot_once(path, reply or accounts.ABSENT)
@@ -172,12 +112,12 @@ class TrackedRecords:
         except Exception:
             self._log.failure("{path} was read", path=path.member)  # others wait for their replies, too
 
-    def _is_another(self, protocol: Reading) -> bool:
+    def _is_another(self, protocol: RedisProtocol) -> bool:
         """Whether it leads to another server than what is written: as for some moments of a failover."""
         run = self._run()
         return run != protocol.run and run != ""
 
-    async def _prepare(self, protocol: Reading) -> None:
+    async def _prepare(self, protocol: RedisProtocol) -> None:
         """Have the server tell what changes of all that is read."""
         news: News = await self.connection.open(self._news)
         # They live and die together: without the one, the server tells nothing; without the other, nobody
@@ -196,7 +136,7 @@ class TrackedRecords:
         self._beating = Deferred.fromCoroutine(self._beat(protocol, news))
         self._beating.addErrback(self._not_beating, protocol)
 
-    async def _subscribe(self, protocol: Reading, news: News) -> None:
+    async def _subscribe(self, protocol: RedisProtocol, news: News) -> None:
         if news.run != protocol.run:
             raise ConnectionError("two connections led to two servers")
         if self._is_another(protocol):
@@ -218,7 +158,7 @@ class TrackedRecords:
             self._log.info("Redis at {address}: it tells what changes", address=str(self.connection.address))
         self._refusal = why
 
-    async def _beat(self, protocol: Reading, news: News) -> None:
+    async def _beat(self, protocol: RedisProtocol, news: News) -> None:
         while not self._is_another(protocol):
             began = self._reactor.seconds()
             # What was told before a reply on the same connection was heard before it.  A protocol that is lost
@@ -228,12 +168,12 @@ class TrackedRecords:
             await deferLater(self._reactor, BEAT)
         protocol.abort()
 
-    def _not_beating(self, failure: Failure, protocol: Reading) -> None:
+    def _not_beating(self, failure: Failure, protocol: RedisProtocol) -> None:
         if not failure.check(CancelledError, txredisapi.RedisError):
             self._log.failure("Redis: hearing what changes", failure)
         protocol.abort()
 
-    def _lost(self, _: None, protocol: Reading, news: News) -> Deferred[None]:
+    def _lost(self, _: None, protocol: RedisProtocol, news: News) -> Deferred[None]:
         if self._protocol is protocol:
             self._protocol, self.until = None, 0.0
             if self._beating is not None:
