@@ -13,11 +13,14 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PATTERN = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _ULID = re.compile(PATTERN)
 
+#: Two characters at a time: an id is made for each upload.
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+
 
 def ulid(seconds: float, random_bits: Callable[[int], int]) -> str:
     """The id for a moment; ``random_bits(80)`` gives a whole number below 2**80."""
     value = (int(seconds * 1000) & (1 << 48) - 1) << 80 | random_bits(80)
-    return "".join(ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def created(id: str) -> float:

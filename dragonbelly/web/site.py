@@ -145,13 +145,13 @@ class Router:
 _METHODS = {name: name.lower() for name in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")}
 
 
-#: What Twisted has no words for (RFC 9110 section 15.5.21, RFC 6585 section 4).
-_PHRASES = {422: b"Unprocessable Content", 429: b"Too Many Requests"}
+#: With what Twisted has no words for (RFC 9110 section 15.5.21, RFC 6585 section 4).
+_PHRASES = {**http.RESPONSES, 422: b"Unprocessable Content", 429: b"Too Many Requests"}
 
 
 def phrase(status: int) -> bytes:
     """The words of a status line."""
-    return _PHRASES.get(status) or http.RESPONSES.get(status, b"Unknown Status")
+    return _PHRASES.get(status, b"Unknown Status")
 
 
 class _Internal(ClientError):
