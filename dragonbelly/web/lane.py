@@ -14,7 +14,7 @@ is not plain (chunked bodies, ``Expect``, HTTP/1.0, absolute targets, half a hea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import socket
 from functools import partial
 from math import inf
 from typing import Any
@@ -224,7 +224,7 @@ class Lane(Protocol):
         self._heard = 0.0
         self._idle: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
-        self._send_some: Callable[[bytes], Any] | None = None
+        self._socket: socket.socket | None = None
         #: Who has the connection now, after it was handed over.
         self.channel: Any = None
 
@@ -237,8 +237,9 @@ class Lane(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         if isinstance(transport, FileDescriptor):
-            # At once, and not at the reactor's next turn, which takes three more system calls.
-            self._send_some = transport.writeSomeData
+            # At once, and not at the reactor's next turn, which takes three more system calls.  Under TLS it is
+            # something else, whose socket is not to be had.
+            self._socket = getattr(transport, "socket", None)
         transport.registerProducer(self, True)
         self._heard = lanes.clock.seconds()
         self._idle = lanes.reactor.callLater(lanes.limits.idle, self._look)
@@ -553,13 +554,16 @@ class Lane(Protocol):
         self._cut_off()
 
     def _send(self, data: bytes) -> None:
-        if self._send_some is not None:
-            sent = self._send_some(data)
+        if self._socket is not None:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                sent = 0  # it is full; or else what is wrong is found again, and dealt with
             if sent == len(data):
                 return
-            # From now on in turn, as what is left has to wait.  An error is found again, and dealt with.
-            self._send_some = None
-            data = data[sent if isinstance(sent, int) else 0 :]
+            # From now on in turn, as what is left has to wait.
+            self._socket = None
+            data = data[sent:]
         self.transport.write(data)
 
     def pauseProducing(self) -> None:
