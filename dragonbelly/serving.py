@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from random import Random, SystemRandom
 from typing import Any
 
@@ -48,6 +49,7 @@ RETRY = 0.5
 
 def make_store(reactor: Any, config: Config, metrics: Metrics) -> RedisStore:
     state = config.state
+    took = cache(metrics.redis.labels)
     return RedisStore(
         reactor,
         state.redis,
@@ -57,7 +59,7 @@ def make_store(reactor: Any, config: Config, metrics: Metrics) -> RedisStore:
         require_noeviction=state.require_noeviction,
         ack_replicas=state.ack_replicas,
         ack_timeout=state.ack_timeout,
-        observe=lambda command, seconds: metrics.redis.labels(command).observe(seconds),
+        observe=lambda command, seconds: took(command).observe(seconds),
     )
 
 

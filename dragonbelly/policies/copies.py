@@ -43,11 +43,13 @@ class CopiesPolicy:
         def best_first(backend: BackendView) -> tuple[float, str]:
             return -score(demand.seed, backend), backend.name
 
-        # What is held, as far as it counts: one copy for each place, the surest and best first.
         spread = _Spread(owed)
-        counted = [cluster[name] for name in held if name in cluster and cluster[name].counts]
-        _sort(counted, lambda b: (_doubt(b), best_first(b)))
-        kept = [backend for level in self._levels for backend in spread.fill(level, counted)]
+        kept: list[BackendView] = []
+        if held:  # not so at the beginning of each upload
+            # What counts of it: one copy for each place, the surest and best first.
+            counted = [cluster[name] for name in held if name in cluster and cluster[name].counts]
+            _sort(counted, lambda b: (_doubt(b), best_first(b)))
+            kept = [backend for level in self._levels for backend in spread.fill(level, counted)]
 
         room = [
             b for b in cluster.values() if _stays(b) or (b.state is BackendState.READONLY and b.name in held)
@@ -65,10 +67,10 @@ class CopiesPolicy:
             absent = {cluster[name].host for name in held if name in cluster and _is_away(cluster[name])}
             closed = held | pending | demand.avoid
             candidates = [
-                b for b in cluster.values() if b.name not in closed and b.takes and has_room(b, demand.size)
+                b for b in cluster.values() if b.takes and b.name not in closed and has_room(b, demand.size)
             ]
             # A host whose other backend is away with a copy would hold two when that one is back: last choice.
-            _sort(candidates, lambda b: (b.host in absent, best_first(b)))
+            _sort(candidates, (lambda b: (b.host in absent, best_first(b))) if absent else best_first)
             for level in self._levels:
                 kept += spread.fill(level, awaited)
                 add += spread.fill(level, candidates)
@@ -131,7 +133,7 @@ def _sort(backends: list[BackendView], key: Callable[[BackendView], tuple[object
 
 def _stays(backend: BackendView) -> bool:
     """Whether new copies can go there sooner or later."""
-    return backend.state in (BackendState.ALIVE, BackendState.DOWN)
+    return backend.state is BackendState.ALIVE or backend.state is BackendState.DOWN
 
 
 def _is_away(backend: BackendView) -> bool:
