@@ -4,8 +4,8 @@ Which process runs on which core.
 A server that is measured has a core of its own; the load generator is on another one, and so is everything that
 a server asks (Redis, storage servers), unless there is a third.  On a machine with one core nothing is pinned.
 
-Where the slowest answers are looked for, other processes of the machine have to wait: on one that we used, its own
-housekeeping took a core for 5 to 18 ms each second, and that was all that the p99 showed.
+Where the slowest answers are looked for, other processes of the machine have to wait: on one that we used, its
+own housekeeping took a core for 5 to 18 ms each second, and that was all that the p99 showed.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ def urgent(processes: Iterable[psutil.Process]) -> Iterator[bool]:
     Inside ``with`` these processes, and what is started there, go before all others of the machine (a niceness
     of -20).  Gives whether that is allowed.
     """
-    threads = [
-        int(task.name) for process in processes for task in Path(f"/proc/{process.pid}/task").iterdir()
-    ]
+    threads = [int(task.name) for process in processes for task in Path(f"/proc/{process.pid}/task").iterdir()]
     try:
         _set_niceness([os.getpid(), *threads], -20)
     except PermissionError:

@@ -190,7 +190,8 @@ class Redirects(Started):
             for n in range(self.settings.rounds):
                 requests = Requests(size=self.settings.hot)
                 daemon = self.cached if what == "cached" else self.cold
-                with urgent([*self.nginx.psutil(), *family(daemon), psutil.Process(self.site.redis.running.pid)]) as alone:
+                redis = psutil.Process(self.site.redis.running.pid)
+                with urgent([*self.nginx.psutil(), *family(daemon), redis]) as alone:
                     theirs = constant_rate(self.nginx.url, requests, wanted, seconds)
                     if what == "cold":
                         requests = self._fresh(int(wanted * seconds) + 1)
