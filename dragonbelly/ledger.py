@@ -33,7 +33,7 @@ from dragonbelly.replication.epoch import Epoch
 from dragonbelly.replication.plan import Plan, advance, plan
 from dragonbelly.state.accounts import NOTHING
 from dragonbelly.state.cache import RecentRecords
-from dragonbelly.state.promise import promise
+from dragonbelly.state.promise import Promise
 from dragonbelly.unreadable import Unreadable
 
 #: Commits of one change that may lose to others before it is given up.
@@ -215,7 +215,7 @@ class Ledger:
             return await self.store.commit(path, old, new if new.versions else None, due)
         except StateUnavailable:
             # A lost reply is not a failure: see what is there.  Whether that is safe is another question, which
-            # ``promise`` asks for those who have to know.
+            # ``Promise`` asks for those who have to know.
             current = await self.store.get(path)
             if (current.record or Record()) == new:
                 return current
@@ -263,7 +263,7 @@ class Ledger:
                 )
             ]
 
-        async with promise(self.store):
+        async with Promise(self.store):
             # Asked first as well: a client that comes again and again while nothing can be confirmed would fill
             # the path with uploads.
             await self.store.confirm()
@@ -319,7 +319,7 @@ class Ledger:
                 raise NotFound(f"there is no file {path.name}")
             return [Deleted(self.now)]
 
-        async with promise(self.store):
+        async with Promise(self.store):
             await self.commit(path, await self.read(path), events)
 
     async def change(self, path: Path, change: Callable[[Version], Terms]) -> Snapshot:
@@ -339,7 +339,7 @@ class Ledger:
                 self._check_attributes(terms)
             return [Changed(self.now, record.live.id, terms if terms != Terms() else None)]
 
-        async with promise(self.store):
+        async with Promise(self.store):
             snapshot, _ = await self.commit(path, await self.read(path), events)
         return snapshot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragonbelly.cluster.members import Cluster
 from dragonbelly.interfaces import IClock, IStateStore
 from dragonbelly.model import BackendState
-from dragonbelly.state.promise import promise
+from dragonbelly.state.promise import Promise
 from dragonbelly.ticking import TickingService
 
 
@@ -22,6 +22,6 @@ class OperatorStates(TickingService):
 
     async def set(self, name: str, state: BackendState) -> None:
         """:raises StateUnavailable: unknown whether it was set, or will stay so."""
-        async with promise(self._store):
+        async with Promise(self._store):
             await self._store.set_operator_state(name, state)
         await self.work()

@@ -24,7 +24,7 @@ from dragonbelly.ledger import Announced, Ledger
 from dragonbelly.model import Path, Record, ReplicaState, Terms, Version, VersionState
 from dragonbelly.replication.plan import demand
 from dragonbelly.replication.verify import Verifier
-from dragonbelly.state.promise import promise
+from dragonbelly.state.promise import Promise
 from dragonbelly.web import announced
 from dragonbelly.web.asked import Change, CompleteAsked, Query, UploadAsked, decode, file_name
 from dragonbelly.web.callers import Caller
@@ -94,10 +94,10 @@ class FilesApi:
                 raise NotFound("that is no id of an upload")
             if match[2]:
                 _only(question, "POST")
-                async with promise(self._ledger.store):
+                async with Promise(self._ledger.store):
                     return await self._complete(question, id, admin)
             _only(question, "DELETE")
-            async with promise(self._ledger.store):
+            async with Promise(self._ledger.store):
                 return await self._abort(question, id, admin)
         raise NotFound("the API has no such resource")
 

@@ -75,8 +75,7 @@ class Router:
         self._callers = callers
         self._admin = admin
         self._metrics = metrics
-        # Looking a counter up by its labels takes longer than counting.
-        self._counter = lru_cache(maxsize=256)(metrics.requests.labels)
+        self._answered = lru_cache(maxsize=256)(metrics.answered)
 
     async def answer(self, question: Question) -> Answer:
         """Always an answer: every error is turned into one here."""
@@ -131,7 +130,7 @@ class Router:
         return answer
 
     def _count(self, kind: str, method: str, answer: Answer) -> None:
-        self._counter(f"{kind}_{_METHODS.get(method, 'other')}", answer.status).inc()
+        self._answered(f"{kind}_{_METHODS.get(method, 'other')}", answer.status).n += 1
 
     async def _reserved(self, question: Question) -> Answer:
         if self._admin is not None and (answer := await self._admin.answer(question, self.open)) is not None:

@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from dragonbelly.errors import NotFound, StateUnavailable, Unconfirmed
 from dragonbelly.model import Path
 from dragonbelly.state.keys import Keys
-from dragonbelly.state.promise import promise
+from dragonbelly.state.promise import Promise
 from dragonbelly.state.redis import RedisStore
 from dragonbelly.testing import reactor
 from dragonbelly.testing.state import put, record
@@ -212,7 +212,7 @@ def test_a_reign_that_ended_and_began_anew_confirms_nothing_of_the_old_one(
     run = store.run
 
     async def work() -> None:
-        async with promise(store):
+        async with Promise(store):
             replica.pause()
             await put(store, PATH, record())
             master.command("REPLICAOF", "127.0.0.1", "1")
@@ -247,7 +247,7 @@ def test_a_promise_is_of_the_run_that_it_began_with() -> None:
             return done
 
     async def within(store: Any, error: Exception | None = None, run: str = "one") -> None:
-        async with promise(store):
+        async with Promise(store):
             store.run = run
             if error is not None:
                 raise error
