@@ -154,7 +154,7 @@ class Prepared:
                 self._order.append(oldest)
                 spared += 1
             elif oldest.until:
-                self._forget(oldest)  # and it stays true, for whom it was just read for
+                self._let_go(oldest)  # it is still true, for whoever had it read just now
         # Last, or in a small memory it would be the first to go.
         self._kept[redirect.member] = redirect
         self._order.append(redirect)
@@ -162,9 +162,9 @@ class Prepared:
     def _drop(self, redirect: Redirect) -> None:
         """It stays in the order until its turn comes."""
         redirect.until = 0
-        self._forget(redirect)
+        self._let_go(redirect)
 
-    def _forget(self, redirect: Redirect) -> None:
+    def _let_go(self, redirect: Redirect) -> None:
         del self._kept[redirect.member]
         domain, _, _ = redirect.member.partition("/")
         lines = self.lines[domain]

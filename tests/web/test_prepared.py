@@ -14,6 +14,7 @@ from dragonbelly.errors import StateUnavailable
 from dragonbelly.interfaces import Snapshot, Told
 from dragonbelly.model import BackendState, Path, ReplicaState
 from dragonbelly.web.prepared import SPELLINGS, Prepared
+from dragonbelly.web.redirects import Redirect
 from tests.web.wire import Connection, Said
 from tests.web.world import World
 
@@ -119,6 +120,22 @@ def test_the_newest_is_kept_though_all_others_are_used(make_world: MakeWorld) ->
         reader.get(name)
     assert not reader.is_asked("c")
     reader.connection.leave()
+
+
+def test_what_has_to_make_room_at_once_is_answered_from_what_was_read(make_world: MakeWorld) -> None:
+    """As when Redis answers more questions at a time than redirects are kept."""
+    world = make_world("[http]\ncache = 1")
+    store(world, "a", "b")
+    prepared = world.public.prepared
+    kept: list[Redirect | None] = []
+    for name in "ab":
+        prepared.ask(Path("default", name), lambda _, redirect: kept.append(redirect))
+    a, b = kept
+    assert a is not None
+    assert b is not None
+    assert prepared.find(Path("default", "a")) is None
+    assert prepared.find(Path("default", "b")) is b
+    assert a.until > world.clock.seconds()
 
 
 def test_what_is_used_stays(make_world: MakeWorld) -> None:
