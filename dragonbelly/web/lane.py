@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 import socket
-from functools import partial
 from math import inf
 from typing import Any
 
@@ -188,9 +187,27 @@ class Lanes(ServerFactory):
 
 
 class Asked:
-    """A question to the store; its answer is not waited for any more when another one is under way."""
+    """A question to the store for one reader; nobody waits for its answer when another one is under way."""
 
-    __slots__ = ()
+    __slots__ = ("lane", "line", "method", "path", "redirect", "target", "until")
+
+    def __init__(self, lane: Lane, line: bytes, method: str, target: bytes, path: Path, until: float) -> None:
+        self.lane = lane
+        self.line = line
+        self.method = method
+        self.target = target
+        self.path = path
+        self.until = until
+        self.redirect: Redirect | None = None
+
+    def came(self, _: Snapshot | Exception, redirect: Redirect | None) -> None:
+        self.redirect = redirect
+        # Answers that are sent one right after the other find their readers awake, if these are near: to wake
+        # one takes as long as to send.
+        self.lane.lanes.prepared.tracked.after(self._tell)
+
+    def _tell(self) -> None:
+        self.lane.tell(self)
 
     def cancel(self) -> None:
         """Nothing is to be undone."""
@@ -208,7 +225,7 @@ class Lane(Protocol):
     transport: Any
 
     def __init__(self, lanes: Lanes, address: IAddress | None) -> None:
-        self._lanes = lanes
+        self.lanes = lanes
         self._peer = address
         self._manner = _NOBODY
         self._waiting = b""  # read, and not answered yet
@@ -231,7 +248,7 @@ class Lane(Protocol):
     # --- the connection
 
     def connectionMade(self) -> None:
-        lanes, transport = self._lanes, self.transport
+        lanes, transport = self.lanes, self.transport
         if not self._enter():
             return
         if ITCPTransport.providedBy(transport):
@@ -246,7 +263,7 @@ class Lane(Protocol):
 
     def _enter(self) -> bool:
         """Take a seat; whether there was one."""
-        connections = self._lanes.connections
+        connections = self.lanes.connections
         if self._seat is not None:
             connections.leave(self._seat)
         self._entered = self._address()
@@ -260,8 +277,8 @@ class Lane(Protocol):
 
     def _look(self) -> None:
         """Whether it has been idle for too long."""
-        reactor, idle = self._lanes.reactor, self._lanes.limits.idle
-        left = self._heard + idle - self._lanes.clock.seconds()
+        reactor, idle = self.lanes.reactor, self.lanes.limits.idle
+        left = self._heard + idle - self.lanes.clock.seconds()
         self._idle = None
         if left > 0 or self._answering is not None:
             self._idle = reactor.callLater(left if left > 0 else idle, self._look)
@@ -273,7 +290,7 @@ class Lane(Protocol):
         self._stop_clocks()
         self._end()
         # Who does not close his side, or does not read, is cut off soon.
-        self._deadline = self._lanes.reactor.callLater(GIVE_WAY, self.transport.abortConnection)
+        self._deadline = self.lanes.reactor.callLater(GIVE_WAY, self.transport.abortConnection)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -293,7 +310,7 @@ class Lane(Protocol):
         if self._answering is None and not self._clogged:
             self.give_way()
         elif self._deadline is None:
-            self._deadline = self._lanes.reactor.callLater(HALF_CLOSED, self.give_way)
+            self._deadline = self.lanes.reactor.callLater(HALF_CLOSED, self.give_way)
 
     def _cut_off(self) -> None:
         self._end()
@@ -308,7 +325,7 @@ class Lane(Protocol):
     def _leave(self) -> None:
         self._stop_clocks()
         if self._seat is not None:
-            self._lanes.connections.leave(self._seat)
+            self.lanes.connections.leave(self._seat)
 
     def _end(self) -> None:
         """Nothing that came is answered any more."""
@@ -327,7 +344,7 @@ class Lane(Protocol):
         """Give the connection, and all that was read and not answered, to ``twisted.web``."""
         self._leave()
         data, self._waiting = self._waiting, b""
-        channel: Any = self._lanes.site.buildProtocol(self._peer)
+        channel: Any = self.lanes.site.buildProtocol(self._peer)
         self.channel = channel
         self.transport.unregisterProducer()
         self.dataReceived = channel.dataReceived  # type: ignore[method-assign]
@@ -353,7 +370,7 @@ class Lane(Protocol):
                     redirect.used = True
                     if self._redirect(line, redirect):
                         return
-                if manner.domain is not None and self._asked != self._lanes.last:
+                if manner.domain is not None and self._asked != self.lanes.last:
                     asked = read_line(line)
                     if asked is not None and asked[0] in _READS and self._find(line, *asked):
                         return
@@ -361,7 +378,7 @@ class Lane(Protocol):
         if not self._asked and self._address() != self._entered and not self._enter():
             return
         self._waiting += data
-        self._heard = self._lanes.clock.seconds()
+        self._heard = self.lanes.clock.seconds()
         if self._answering is None:
             self._go()
         elif len(self._waiting) > WAITING:
@@ -384,19 +401,19 @@ class Lane(Protocol):
     def _take(self) -> None:
         """Begin to answer the first request that waits."""
         waiting = self._waiting
-        end = waiting.find(END, 0, self._lanes.limits.header_size) + len(END)
+        end = waiting.find(END, 0, self.lanes.limits.header_size) + len(END)
         line, _, block = waiting[:end].partition(b"\r\n") if end >= len(END) else (b"", b"", b"")
         asked = read_line(line)
         manner: Manner | None = self._manner
         if block != self._manner.block:
-            manner = self._lanes.manner(block) if asked is not None else None
+            manner = self.lanes.manner(block) if asked is not None else None
         if asked is None or manner is None or not self._fits(*asked, line, manner):
             self._hand_over()
             return
         size = end + manner.fields.length
         if len(waiting) < size:
             if self._deadline is None:
-                self._deadline = self._lanes.reactor.callLater(self._lanes.limits.body_time, self._too_slow)
+                self._deadline = self.lanes.reactor.callLater(self.lanes.limits.body_time, self._too_slow)
             self._needed = size - 1
             return
         self._stop_clock()
@@ -407,7 +424,7 @@ class Lane(Protocol):
 
     def _fits(self, method: str, target: bytes, line: bytes, manner: Manner) -> bool:
         """Whether it is answered here, with all limits kept."""
-        lanes = self._lanes
+        lanes = self.lanes
         if self._asked == lanes.last or lanes.connections.draining or len(line) > manner.room:
             return False  # the last one is told so
         length = manner.fields.length
@@ -415,14 +432,14 @@ class Lane(Protocol):
         return length == 0 or (method in _WRITES and length <= most)
 
     def _too_slow(self) -> None:
-        self._lanes.limited("body_time")
+        self.lanes.limited("body_time")
         self._cut_off()
 
     # --- redirects
 
     def _redirect(self, line: bytes, redirect: Redirect) -> bool:
         """Send it, if it is true now; whether it was."""
-        lanes = self._lanes
+        lanes = self.lanes
         now = lanes.clock.seconds()
         if now >= redirect.until or now >= lanes.prepared.tracked.until or self._asked == lanes.last:
             return False
@@ -441,7 +458,7 @@ class Lane(Protocol):
 
     def _find(self, line: bytes, method: str, target: bytes) -> bool:
         """Look for the redirect of a file that is not led to yet; whether somebody sees to the request."""
-        lanes, domain = self._lanes, self._manner.domain
+        lanes, domain = self.lanes, self._manner.domain
         assert domain is not None
         found = lanes.file(domain, method, target)
         if found is None:
@@ -451,47 +468,23 @@ class Lane(Protocol):
         if redirect is not None:
             return self._redirect(line, lanes.prepared.spell(line, path, redirect, until))
         lanes.connections.busy(self._seat)
-        asked = self._answering = Asked()
-        lanes.prepared.ask(path, partial(self._came, asked, line, method, target, path, until))
+        asked = self._answering = Asked(self, line, method, target, path, until)
+        lanes.prepared.ask(path, asked.came)
         return True
 
-    def _came(
-        self,
-        asked: Asked,
-        line: bytes,
-        method: str,
-        target: bytes,
-        path: Path,
-        until: float,
-        _: Snapshot | Exception,
-        redirect: Redirect | None,
-    ) -> None:
-        # Answers that are sent one right after the other find their readers awake, if these are near: to wake
-        # one takes as long as to send.
-        self._lanes.prepared.tracked.after(
-            partial(self._tell, asked, line, method, target, path, until, redirect)
-        )
-
-    def _tell(
-        self,
-        asked: Asked,
-        line: bytes,
-        method: str,
-        target: bytes,
-        path: Path,
-        until: float,
-        redirect: Redirect | None,
-    ) -> None:
+    def tell(self, asked: Asked) -> None:
+        """Answer what the store was asked for."""
         if self._answering is not asked:
             return  # the client is gone
         self._answering = None
         try:
+            redirect = asked.redirect
             if redirect is not None:
-                redirect = self._lanes.prepared.spell(line, path, redirect, until)
-            if redirect is not None and self._redirect(line, redirect):
+                redirect = self.lanes.prepared.spell(asked.line, asked.path, redirect, asked.until)
+            if redirect is not None and self._redirect(asked.line, redirect):
                 self._answered()
             else:
-                self._ask(method, target, b"")
+                self._ask(asked.method, asked.target, b"")
         except Exception:
             self._give_up(Failure())  # who told us has others to tell
 
@@ -499,7 +492,7 @@ class Lane(Protocol):
 
     def _ask(self, method: str, target: bytes, body: bytes) -> None:
         self._asked += 1
-        self._lanes.connections.busy(self._seat)
+        self.lanes.connections.busy(self._seat)
         answering = self._answering = Deferred.fromCoroutine(self._answer(method, target, body))
         answering.addCallback(self._say, method)
         answering.addErrback(self._give_up)
@@ -517,13 +510,13 @@ class Lane(Protocol):
                 self._entered,
             )
         except ClientError as error:
-            return self._lanes.router.refuse(method, error)
-        return await self._lanes.router.answer(question)
+            return self.lanes.router.refuse(method, error)
+        return await self.lanes.router.answer(question)
 
     def _say(self, answer: Answer, method: str) -> None:
         if self._answering is None:
             return  # it was under way when the client left, and could not be stopped
-        lanes = self._lanes
+        lanes = self.lanes
         self._answering = None
         self._heard = now = lanes.clock.seconds()
         cors = lanes.router.cors.headers(self._manner.fields.headers.get("origin"))
@@ -541,7 +534,7 @@ class Lane(Protocol):
             self._answered()
 
     def _answered(self) -> None:
-        self._lanes.connections.idle(self._seat)
+        self.lanes.connections.idle(self._seat)
         if self._deaf and not self._clogged:
             self._deaf = False
             self.transport.resumeProducing()
