@@ -30,6 +30,11 @@ def copies_made(daemon: Daemon) -> int:
     return int(sum(float(n) for n in re.findall(r"^dragonbelly_copies_total\{.*\} (\S+)$", text, re.MULTILINE)))
 
 
+def all_have_two(site: Site) -> bool:
+    settled = site.settled()
+    return len(settled) == 100 and all(len(file["replicas"]) == 2 for file in settled)
+
+
 def test_a_backend_is_drained_while_files_are_read() -> None:
     with Site(EXTRA) as site:
         files = fill(site, 200)
@@ -110,10 +115,16 @@ def test_a_readonly_backend_serves_and_takes_nothing() -> None:
 def test_two_daemons_share_the_work() -> None:
     slow = EXTRA + '[replication]\nevery = "200ms"\nconcurrency = 4\nlease = "5s"\npatience = "1s"\n'
     with Site(slow) as site, site.another() as second:
+        # All of the work at once: else the one that is a little faster may find each file first.
+        for name in ("two", "three"):
+            site.daemon.set_backend(name, "readonly")
+        site.eventually("both know", lambda: second.backend("three")["state"] == "readonly")
         files = fill(site, 100)
+        for name in ("two", "three"):
+            site.daemon.set_backend(name, "alive")
+        site.eventually("there are two copies", lambda: all_have_two(site), within=60)
         settled = site.settled()
         assert len(settled) == 100
-        assert all(len(file["replicas"]) == 2 for file in settled)
         made = copies_made(site.daemon), copies_made(second)
         assert min(made) > 0, made
         assert sum(made) >= 100, made
