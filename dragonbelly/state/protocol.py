@@ -91,13 +91,14 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
         """
         if not self.connected:
             raise txredisapi.ConnectionError("Not connected")
+        data = self._build_command(*command)  # what cannot be written must not wait for a reply
         last = self._beats + BEATS
         if self._beating is None:
             self._beating = self._clock.callLater(self._reply_timeout / BEATS, self._beat)
         else:
             last += 1  # the one that is under way is not whole
         self._waiting.append((told, last))
-        self.transport.write(self._build_command(*command))
+        self.transport.write(data)
 
     def execute_command(self, *command: Argument, **_: object) -> Deferred[Any]:
         """The same with a Deferred, which may be cancelled; that does not cancel the command."""
@@ -110,11 +111,13 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
         reader.feed(data)
         after: list[Callable[[], None]] = []
         self.after = after
-        while (reply := reader.gets()) is not False:
-            self.replyReceived(reply)
-        self.after = None
-        for act in after:
-            act()
+        try:
+            while (reply := reader.gets()) is not False:
+                self.replyReceived(reply)
+        finally:  # what follows may be no Redis any more: what was told before it was
+            self.after = None
+            for act in after:
+                act()
 
     def replyReceived(self, reply: Any) -> None:
         if self._waiting:

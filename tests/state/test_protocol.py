@@ -128,3 +128,25 @@ def test_who_does_not_wait_any_more_does_not_shift_the_replies(asking: Asking) -
     asking.ask("a")
     asking.protocol.dataReceived(b"+PONG\r\n+1\r\n+nobody asked\r\n")
     assert asking.told == ["a1"]
+
+
+def test_what_cannot_be_written_does_not_shift_the_replies(asking: Asking) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        asking.protocol.execute_command("GET", "\udcff")
+    asking.ask("a")
+    asking.protocol.dataReceived(b"+1\r\n")
+    assert asking.told == ["a1"]
+
+
+def test_what_was_told_before_nonsense_came_is_seen_to(asking: Asking) -> None:
+    done: list[str] = []
+
+    def told(reply: bytes) -> None:
+        assert asking.protocol.after is not None
+        asking.protocol.after.append(lambda: done.append(reply.decode()))
+
+    asking.protocol.ask(told, "PING")
+    with pytest.raises(txredisapi.InvalidData):
+        asking.protocol.dataReceived(b"+PONG\r\nnonsense\r\n")
+    assert done == ["PONG"]
+    assert asking.protocol.after is None
