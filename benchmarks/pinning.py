@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,4 +82,5 @@ def urgent(processes: Iterable[psutil.Process]) -> Iterator[bool]:
 
 def _set_niceness(threads: Iterable[int], niceness: int) -> None:
     for thread in threads:
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)
