@@ -8,7 +8,7 @@ been lost, is taken into the records again.  See ``replication.epoch`` for why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dragonbelly.cluster.health import Health
@@ -29,6 +29,10 @@ from dragonbelly.waiting import each
 LOT, AT_ONCE = 200, 8
 
 HOLDER = "compare.holder"
+
+
+#: Backends, with from when on versions there were taken in (unix s); None: none was.
+_Edges = dict[str, int | None]
 
 
 class _Ended(Exception):
@@ -67,7 +71,7 @@ class Comparison(TickingService):
         self._turn = Turn(self._store, clock, HOLDER, name)
         self._was_agreed = False
         self._run = ""
-        self._compared: set[str] = set()
+        self._compared: _Edges = {}
         self._said: list[str] = []
         self._skipped: dict[str, int] | None = None
         self._counts = dict.fromkeys(("records", "objects", "doubted", "adopted"), 0)
@@ -120,7 +124,7 @@ class Comparison(TickingService):
         if run == "":
             return
         if run != self._run:
-            self._run, self._was_agreed, self._compared, self._said = run, False, set(), []
+            self._run, self._was_agreed, self._compared, self._said = run, False, {}, []
             self._counts = dict.fromkeys(self._counts, 0)
             self._log.warn(
                 "this is another run of Redis, which may have lost the last writes: nothing is removed until "
@@ -151,11 +155,10 @@ class Comparison(TickingService):
                     "nothing is removed until these backends answer, too: {left}", left=", ".join(left)
                 )
             return
-        for name in self._compared:
-            skipped.pop(name, None)
-        if since is not None:
-            skipped |= {n: min(since, skipped.get(n, since)) for n in await self._absent()}
-        await self._set_skipped(skipped)
+        absent = dict.fromkeys(await self._absent(), since) if since is not None else {}
+        await self._change_skipped(
+            lambda now: _left_of(now, self._compared) | {n: min(now.get(n, at), at) for n, at in absent.items()}
+        )
         self._check(run)
         if await self._epoch.agree(run, old):
             self._log.info(
@@ -195,7 +198,8 @@ class Comparison(TickingService):
 
         :raises StateUnavailable: unknown whether it will be done.
         """
-        await self._set_skipped(parse_skipped(await self._store.meta(SKIPPED)) | {name: 0})
+        # Below what may be under way, which began without what was put there since.
+        await self._change_skipped(lambda now: now | {name: min(0, now.get(name, 1) - 1)})
         if self.running:
             self.tick()
 
@@ -207,35 +211,36 @@ class Comparison(TickingService):
         with self._turn.kept():
             try:
                 skipped = parse_skipped(await self._store.meta(SKIPPED))
-                ready: dict[str, int | None] = {n: at for n, at in skipped.items() if self._is_reachable(n)}
-                for name in await self._look_at(ready, run):
-                    del skipped[name]
-                await self._set_skipped(skipped)
+                looked = await self._look_at({n: at for n, at in skipped.items() if self._is_reachable(n)}, run)
+                await self._change_skipped(lambda now: _left_of(now, looked))
             except _Ended:
                 self._skipped = None
                 return
         await self._turn.give_back()
 
-    async def _set_skipped(self, skipped: dict[str, int]) -> None:
-        text = " ".join(f"{name}={at}" for name, at in sorted(skipped.items()))
-        old = await self._store.meta(SKIPPED)
-        if old != text and (old or text):
-            await self._store.set_meta(SKIPPED, old, text)
-        self._skipped = skipped
+    async def _change_skipped(self, change: Callable[[dict[str, int]], dict[str, int]]) -> None:
+        """What others wrote while we looked is kept: it may be a person's request."""
+        while True:
+            old = await self._store.meta(SKIPPED)
+            skipped = change(parse_skipped(old))
+            text = " ".join(f"{name}={at}" for name, at in sorted(skipped.items()))
+            if text == (old or "") or await self._store.set_meta(SKIPPED, old, text):
+                self._skipped = skipped
+                return
 
     # --- looking
 
-    async def _look_at(self, since: dict[str, int | None], run: str) -> set[str]:
+    async def _look_at(self, since: Mapping[str, int | None], run: str) -> _Edges:
         """
-        Compare these backends: which of them answered to the end.  ``since`` is from when on versions on each
-        may have been forgotten, None: none was.
+        Compare these backends: those of them that answered to the end.  ``since`` is from when on versions on
+        each may have been forgotten, None: none was.
         """
         failed: set[str] = set()
         await self._records(frozenset(since), failed, run)
         for name in sorted(since):
             if name not in failed and not await self._objects(name, since[name], run):
                 failed.add(name)
-        return set(since) - failed
+        return {name: edge for name, edge in since.items() if name not in failed}
 
     async def _records(self, names: frozenset[str], failed: set[str], run: str) -> None:
         async def look(at: tuple[Path, Snapshot | None]) -> None:
@@ -282,6 +287,16 @@ class Comparison(TickingService):
             self._health.doubt(name, error)
             return False
         return True
+
+
+def _left_of(skipped: dict[str, int], looked: _Edges) -> dict[str, int]:
+    """What is still to be looked at, or from earlier on, or again."""
+
+    def is_done(name: str, at: int) -> bool:
+        edge = looked.get(name)
+        return edge is not None and edge <= at
+
+    return {name: at for name, at in skipped.items() if not is_done(name, at)}
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

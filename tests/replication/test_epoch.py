@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 
 from dragonbelly.errors import BackendRefused, BackendUnavailable, StateUnavailable
 from dragonbelly.events import Doubted
@@ -458,6 +458,53 @@ class TestUnreachable:
         assert agreed(world)
         assert len(walks) == 3
         assert world.live().id == version.id
+
+    @pytest.fixture
+    def walked(self, make_world):
+        """A file whose record is no more; a walk over server a waits until it is told to go on."""
+        world = make_world("abc").start()
+        saved = world.save()
+        world.file()
+        world.advance(3)
+        world.roll_back(saved)
+        world.store.run = "1"
+        backend = world.backends["a"]
+        keys, waits = backend.keys, []
+
+        async def slow(prefix=""):
+            found = [stored async for stored in keys(prefix)]
+            waits.append(Deferred())
+            await waits[-1]
+            for stored in found:
+                yield stored
+
+        backend.keys = slow
+        done(world.daemon.comparison.take_in("a"))
+        assert len(waits) == 1
+        return world, waits
+
+    def test_what_is_to_be_taken_in_while_another_is_walked(self, walked):
+        world, [wait] = walked
+        for name in "bc":
+            done(world.daemon.comparison.take_in(name))
+        wait.callback(None)
+        world.advance(30)
+        assert len(world.held()) == 2
+        assert meta(world, SKIPPED) == ""
+
+    def test_what_is_to_be_taken_in_again_while_it_is_walked(self, walked):
+        """Something was put there since."""
+        world, waits = walked
+        world.backends["a"].objects[storage_key(PATH, later := world.make_id(world.now))] = b"since then"
+        done(world.daemon.comparison.take_in("a"))
+        for wait in waits:
+            wait.callback(None)
+        world.advance(3)
+        waits[-1].callback(None)
+        world.advance(30)
+        assert len(waits) == 2
+        assert world.live().id == later
+        assert meta(world, SKIPPED) == ""
 
     def test_a_disk_that_is_not_mounted_says_nothing(self, make_world):
         """Before the next probe has noticed."""
