@@ -38,10 +38,10 @@ from dragonbelly.starting import (
     endpoint,
     give_up,
     open_ports,
-    tune_memory,
 )
 from dragonbelly.state.address import host_and_port
 from dragonbelly.tokens import TOKEN, digest, make_secret, token_stanza
+from dragonbelly.tuning import tune
 from dragonbelly.web.draining import SHORT, SHORT_GRACE
 
 NODES = ("store1", "store2", "store3")
@@ -114,7 +114,7 @@ class Embedded(Service):
         # All that is on the disk is made here, by the user to whom it will belong.
         try:
             check_installation()
-            tune_memory()
+            tune(self._reactor)
             self._lock = take(self._directory)
             binary = find_redis()
             token = self._digest() if self._reach.takes_token else None

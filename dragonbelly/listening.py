@@ -16,7 +16,8 @@ from dragonbelly.config.checks import doubts
 from dragonbelly.daemon import Daemon, make_daemon
 from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.sockets import ListeningSocket
-from dragonbelly.starting import cannot_start, check_installation, tune_memory
+from dragonbelly.starting import cannot_start, check_installation
+from dragonbelly.tuning import tune
 from dragonbelly.web.draining import GRACE, LONGEST, SHORT, SHORT_GRACE
 from dragonbelly.workers.pool import Plan, Pool
 
@@ -73,7 +74,7 @@ class Listening(MultiService):
         plan = self._plan(self._source, self.daemon.config, self.sockets)
         try:
             check_installation()
-            tune_memory()
+            tune(self._reactor)
             if plan.workers:
                 _look_as_a_worker(plan)
         except StartError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
-import gc
 import os
 import re
 import sys
@@ -26,13 +24,6 @@ from dragonbelly.errors import StartError
 #: Connections that may wait to be accepted.  With Twisted's 50, half of a hundred that come at once are not
 #: heard, and ask again a second later.  The system has a limit of its own (net.core.somaxconn).
 BACKLOG = 1024
-
-#: New objects until Python looks for garbage among them: some MB.
-GARBAGE = 20_000
-
-#: Bytes of free memory that are kept, at most; an eighth of it, asked for at once, is the system's.
-KEPT_FREE = 16 * 1024 * 1024
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 _OWN_KINDS = re.compile(r"(haproxy:)?(tcp6?|ssl|unix):")
 
@@ -79,25 +70,6 @@ def give_up_later(reactor: Any) -> None:
         reactor.stop()
     else:
         reactor.callWhenRunning(reactor.stop)
-
-
-def tune_memory() -> None:
-    """
-    To be called when all is imported.
-
-    A daemon has many objects that live, such as redirects that are kept, and few cycles; with the collector's
-    700 it spends a quarter of its time on looking at what stays.
-
-    What a large copy reads is freed as soon as it is written.  glibc gives the free end of its memory back when
-    that is as little as two such pieces (mallopt(3)), and to take it again took a twentieth of a copy's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 20)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # others than glibc have none
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, KEPT_FREE)
-        mallopt(_M_MMAP_THRESHOLD, KEPT_FREE // 8)
 
 
 def check_installation() -> None:

@@ -29,7 +29,8 @@ from dragonbelly.errors import ConfigError, StartError
 from dragonbelly.metrics import Metrics
 from dragonbelly.serving import Serving, make_store
 from dragonbelly.sockets import ListeningSocket
-from dragonbelly.starting import give_up_later, tune_memory
+from dragonbelly.starting import give_up_later
+from dragonbelly.tuning import tune
 from dragonbelly.web.draining import GRACE, SHORT, SHORT_GRACE
 from dragonbelly.workers.messages import (
     Counted,
@@ -158,7 +159,7 @@ def main() -> None:
     loud.setLogLevelForNamespace("dragonbelly.state.redis", LogLevel.error)  # the daemon says the same
     globalLogBeginner.beginLoggingTo([FilteringLogObserver(FileLogObserver(sys.stderr, _line), [loud])])
     Process(reactor, int(sys.argv[1]))
-    tune_memory()
+    tune(reactor)
     reactor.run()
 
 
