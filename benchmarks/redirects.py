@@ -132,7 +132,7 @@ class Redirects(Started):
 
     def get(self) -> Row:
         say = self.settings.say
-        say(f"warming the caches: {self.settings.hot:,} paths, each once")
+        say(f"warming the caches: {self.settings.hot:,} paths, twice each")
         servers = [server for server in (self.nginx, self.lua, self.llhttp) if server is not None]
         contest: dict[str, Callable[[], Load]] = {
             server.title: partial(self._hot, server.url, server.psutil()) for server in servers

@@ -162,5 +162,6 @@ def constant_rate(url: str, requests: Requests, rate: float, seconds: float) -> 
 
 
 def warm(url: str, requests: Requests) -> None:
-    """Ask for each of the paths once."""
-    constant_rate(url, Requests("GET", requests.first, requests.size, once=True), 0, 0)
+    """Ask for each of the paths twice: the first time it is read, the second time its request line is kept."""
+    for _ in range(2):
+        constant_rate(url, Requests("GET", requests.first, requests.size, once=True), 0, 0)

@@ -17,6 +17,8 @@ from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from dragonbelly.sending import Sender
+
 #: What a command and its arguments may be.
 Argument = str | bytes | int
 
@@ -78,10 +80,17 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
         self._waiting: deque[tuple[Callable[[Any], object], int]] = deque()
         self._beats = 0
         self._beating: IDelayedCall | None = None
+        #: Commands that are sent when all others of this turn are there.
+        self._unsent: list[bytes] = []
+        self._sending: IDelayedCall | None = None
         #: What is to be done when all is told that came together; None: nothing is being told.
         self.after: list[Callable[[], None]] | None = None
         self.lost: Deferred[None] = Deferred()
         self.reason = ""
+
+    def connectionMade(self) -> None:
+        self._sender: Callable[[bytes], None] = Sender(self.transport)
+        super().connectionMade()
 
     def ask(self, told: Callable[[Any], object], *command: Argument) -> None:
         """
@@ -98,7 +107,16 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
         else:
             last += 1  # the one that is under way is not whole
         self._waiting.append((told, last))
-        self.transport.write(data)
+        self._unsent.append(data)
+        if self._sending is None:
+            self._sending = self._clock.callLater(0, self._send)
+
+    def _send(self) -> None:
+        """All that was asked for in one turn of the reactor, with one system call."""
+        self._sending = None
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self._sender(data)
 
     def execute_command(self, *command: Argument, **_: object) -> Deferred[Any]:
         """The same with a Deferred, which may be cancelled; that does not cancel the command."""
@@ -160,6 +178,7 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
     def abort(self) -> None:
         """End the connection, unless it has ended: Twisted's TLS raises when it is told so afterwards."""
         if not self.lost.called:
+            self._sender = _drop
             self.transport.abortConnection()
 
     def _build_command(self, *arguments: Argument, **_: object) -> bytes:
@@ -173,12 +192,17 @@ class RedisProtocol(txredisapi.HiredisProtocol):  # type: ignore[misc]  # txredi
             self.reason = (
                 "connection lost" if why.check(ConnectionDone, ConnectionLost) else one_line(why.value)
             )
-        if self._beating is not None:
-            self._beating.cancel()
-            self._beating = None
+        for timer in (self._beating, self._sending):
+            if timer is not None:
+                timer.cancel()
+        self._beating = self._sending = None
         super().connectionLost(why)
         self.lost.callback(None)
         self._fail(txredisapi.ConnectionError(self.reason))
+
+
+def _drop(data: bytes) -> None:
+    """What is sent after the end."""
 
 
 def _answer(waiting: Deferred[Any], reply: Any) -> None:

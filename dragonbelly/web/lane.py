@@ -14,11 +14,9 @@ is not plain (chunked bodies, ``Expect``, HTTP/1.0, absolute targets, half a hea
 from __future__ import annotations
 
 import re
-import socket
 from math import inf
 from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -40,6 +38,7 @@ from dragonbelly.errors import ClientError
 from dragonbelly.interfaces import Snapshot
 from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path
+from dragonbelly.sending import Sender
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.channel import GIVE_WAY, HALF_CLOSED, SMALL_BODY
 from dragonbelly.web.connections import Connections, Seat
@@ -223,6 +222,7 @@ class Lane(Protocol):
 
     _log = Logger()
     transport: Any
+    _send: Sender
 
     def __init__(self, lanes: Lanes, address: IAddress | None) -> None:
         self.lanes = lanes
@@ -241,7 +241,6 @@ class Lane(Protocol):
         self._heard = 0.0
         self._idle: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
-        self._socket: socket.socket | None = None
         #: Who has the connection now, after it was handed over.
         self.channel: Any = None
 
@@ -253,10 +252,7 @@ class Lane(Protocol):
             return
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        if isinstance(transport, FileDescriptor):
-            # At once, and not at the reactor's next turn, which takes three more system calls.  Under TLS it is
-            # something else, whose socket is not to be had.
-            self._socket = getattr(transport, "socket", None)
+        self._send = Sender(transport)
         transport.registerProducer(self, True)
         self._heard = lanes.clock.seconds()
         self._idle = lanes.reactor.callLater(lanes.limits.idle, self._look)
@@ -479,9 +475,8 @@ class Lane(Protocol):
         self._answering = None
         try:
             redirect = asked.redirect
-            if redirect is not None:
-                redirect = self.lanes.prepared.spell(asked.line, asked.path, redirect, asked.until)
-            if redirect is not None and self._redirect(asked.line, redirect):
+            # Most of what is asked for once is not asked for again: its line is remembered the next time.
+            if redirect is not None and self._redirect(asked.line, redirect.shorter(asked.until)):
                 self._answered()
             else:
                 self._ask(asked.method, asked.target, b"")
@@ -545,19 +540,6 @@ class Lane(Protocol):
             return
         self._log.failure("sending an answer", failure)
         self._cut_off()
-
-    def _send(self, data: bytes) -> None:
-        if self._socket is not None:
-            try:
-                sent = self._socket.send(data)
-            except OSError:
-                sent = 0  # it is full; or else what is wrong is found again, and dealt with
-            if sent == len(data):
-                return
-            # From now on in turn, as what is left has to wait.
-            self._socket = None
-            data = data[sent:]
-        self.transport.write(data)
 
     def pauseProducing(self) -> None:
         self._clogged = True

@@ -150,3 +150,28 @@ def test_what_was_told_before_nonsense_came_is_seen_to(asking: Asking) -> None:
         asking.protocol.dataReceived(b"+PONG\r\nnonsense\r\n")
     assert done == ["PONG"]
     assert asking.protocol.after is None
+
+
+def test_what_is_asked_in_one_turn_is_one_write(asking: Asking) -> None:
+    for name in "ab":
+        asking.ask(name)
+    assert asking.transport.value() == b""
+    asking.clock.advance(0)
+    assert asking.transport.value() == b"".join(
+        b"*2\r\n$4\r\nECHO\r\n$1\r\n%b\r\n" % name for name in (b"a", b"b")
+    )
+    asking.ask("c")
+    asking.clock.advance(0)
+    assert asking.transport.value().endswith(b"c\r\n")
+
+
+def test_nothing_is_sent_after_the_end(asking: Asking) -> None:
+    asking.ask("a")
+    asking.protocol.abort()
+    asking.ask("b")
+    asking.clock.advance(0)
+    assert asking.transport.value() == b""
+    asking.ask("c")
+    asking.protocol.connectionLost(Failure(ConnectionDone()))
+    assert asking.clock.getDelayedCalls() == []
+    assert asking.told == ["aConnectionError", "bConnectionError", "cConnectionError"]
