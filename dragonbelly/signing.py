@@ -18,6 +18,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode
+from zlib import crc32
 
 import msgspec
 
@@ -74,13 +75,15 @@ def signed_url(base: str, key: SigningKey, permission: Permission) -> str:
     return f"{base.rstrip('/')}/{path}?{signed_query(key, permission)}"
 
 
-def steady(now: float, lasts: float) -> int:
+def steady(now: float, lasts: float, name: str = "") -> int:
     """
     An expiry at least ``lasts`` seconds away, and the same one for a quarter of that: a page's images keep
-    their URLs for a while, and browsers need not fetch them again.
+    their URLs for a while, and browsers need not fetch them again.  When it changes differs by name, or all
+    that is kept of such URLs would have to be made anew in the same moment.
     """
     bucket = max(1, int(lasts / 4))
-    return math.ceil((now + lasts) / bucket) * bucket
+    phase = crc32(name.encode()) % bucket
+    return math.ceil((now + lasts + phase) / bucket) * bucket - phase
 
 
 def check(

@@ -133,10 +133,15 @@ def test_a_url_says_what_it_is_for(permission):
     assert allowed(permission, given, now=-1) == permission
 
 
-@given(st.floats(1e9, 4e9), st.floats(0.001, 1e7))
-def test_expiry(now, lasts):
-    assert now + lasts <= steady(now, lasts) <= now + lasts * 1.25 + 1
+@given(st.floats(1e9, 4e9), st.floats(0.001, 1e7), st.text())
+def test_expiry(now, lasts, name):
+    assert now + lasts <= steady(now, lasts, name) <= now + lasts * 1.25 + 1
 
 
-def test_a_url_stays_the_same_for_a_while():
-    assert len({steady(1_700_000_000 + second, 3600) for second in range(900)}) <= 2
+@pytest.mark.parametrize("name", ["", "default/a.jpg"])
+def test_a_url_stays_the_same_for_a_while(name):
+    assert len({steady(1_700_000_000 + second, 3600, name) for second in range(900)}) <= 2
+
+
+def test_not_all_change_in_the_same_moment():
+    assert len({steady(1_700_000_000, 3600, f"default/{n}.jpg") for n in range(100)}) > 50

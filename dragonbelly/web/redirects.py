@@ -194,7 +194,7 @@ class Redirects:
         """With the time (unix s) until which it is what a new reader gets."""
         backend = self._cluster.backend(replica.backend)
         lasts = self._links.get(path.domain, backend.link_expires)
-        expires = steady(now, lasts) if lasts is not None else None
+        expires = steady(now, lasts, path.member) if lasts is not None else None
         url = backend.download_url(key_of(path, version, replica), expires).encode()
         _check_url(url)
         return url, inf if lasts is None or expires is None else expires - lasts
