@@ -32,7 +32,7 @@ unit: $(VENV)/.test servers
 # The servers that the tests start: installed from Debian where that is possible, else named.
 servers:
 	@etc/install-servers redis-server nginx curl wrk zsh chromium chromedriver=chromium-driver \
-		systemd-analyze=systemd
+		systemd-analyze=systemd cc=gcc /usr/include/stdio.h=libc6-dev
 
 # What it can do on this machine, beside what others do: a few minutes; some of it: make bench ARGS="--only get,put"
 bench: $(VENV)/.test servers

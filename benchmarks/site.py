@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
+from itertools import islice
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import psutil
 
 from benchmarks import filling, paths
-from benchmarks.constant_rate import Latencies
+from benchmarks.constant_rate import Latencies, drive, gets
 from benchmarks.pinning import cores, on
 from benchmarks.wrk import Requests
 from dragonbelly.config.values import HttpSection
@@ -144,21 +141,20 @@ def answer(url: str, path: str, expected: int = 302, method: str = "GET") -> Map
 
 def constant_rate(url: str, requests: Requests, rate: float, seconds: float) -> Latencies:
     """
-    So many GETs a second for so long, from a process of their own; a rate of 0: each of the paths once.
+    So many GETs a second for so long; a rate of 0: each of the paths once, as fast as it goes.
 
-    :raises RuntimeError: requests failed.
+    :raises RuntimeError: requests failed, or there were too few paths to ask for each once.
     """
-    words: list[object] = ["--first", requests.first, "--size", requests.size]
-    if requests.once:
-        words += ["--once", "--skip", requests.skip]
-    program = [sys.executable, "-m", "benchmarks.constant_rate", urlsplit(url).netloc, str(rate), str(seconds)]
-    with on(cores().load):
-        done = subprocess.run(
-            [*program, *map(str, words)], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, check=False
-        )
-    if done.returncode:
-        raise RuntimeError(f"{requests} at {rate:g}/s to {url}: see above")
-    return Latencies(**json.loads(done.stdout))
+    host = urlsplit(url).netloc
+    address, _, port = host.rpartition(":")
+    total = int(rate * seconds) if rate else requests.size
+    if requests.once and requests.skip + total > requests.size:
+        raise RuntimeError(f"{total} requests for {requests.size - requests.skip} paths, to ask for each once")
+    asked = gets(host, requests.first, requests.size, requests.once, requests.skip)
+    try:
+        return drive((address, int(port)), islice(asked, total), rate)
+    except RuntimeError as error:
+        raise RuntimeError(f"{requests} at {rate:g}/s to {url}: {error}") from None
 
 
 def warm(url: str, requests: Requests) -> None:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.connections import Pool, wait, whole
-from benchmarks.constant_rate import Schedule, drive, gets
+from benchmarks.constant_rate import drive, gets
 from benchmarks.wrk import Load, Requests, told
+from tests.servers.ports import free_port
 
 ANSWER = b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\nContent-Length: 3\r\n\r\nabc"
+REQUESTS = [b"GET /%d HTTP/1.1\r\n\r\n" % n for n in range(1000)]
 
 
-class TestSchedule:
-    def test_each_has_its_time(self) -> None:
-        schedule = Schedule(rate=200, total=4)
-        assert [schedule.due(n) for n in range(4)] == pytest.approx([0, 0.005, 0.01, 0.015])
-
-    def test_without_a_rate_all_are_due(self) -> None:
-        assert Schedule(rate=0, total=9).due(8) == 0
-
-    def test_gets_at_random_and_each_once(self) -> None:
+class TestGets:
+    def test_at_random_and_each_once(self) -> None:
         once = gets("localhost:1", first=1000, size=10, once=True)
         asked = [next(once) for _ in range(10)]
         assert len(set(asked)) == 10
@@ -54,10 +49,14 @@ class TestAnswers:
 
 
 class Answering:
-    """A server that gives these answers to all requests of a connection, one after the other."""
+    """
+    A server that gives these answers to all requests of a connection, one after the other, each ``after`` some
+    seconds.
+    """
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: bytes, after: float = 0.0) -> None:
         self._answers = answers
+        self._after = after
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = self._listening.getsockname()
         self.connections = 0
@@ -78,11 +77,24 @@ class Answering:
             for answer in self._answers:
                 if not connection.recv(1 << 16):
                     return
-                connection.sendall(answer)
+                time.sleep(self._after)
+                self.send(connection, answer)
+
+    def send(self, connection: socket.socket, answer: bytes) -> None:
+        connection.sendall(answer)
 
     def close(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+
+
+@contextmanager
+def answering(*answers: bytes, kind: type[Answering] = Answering, after: float = 0.0) -> Iterator[Answering]:
+    server = kind(*answers, after=after)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture
@@ -94,42 +106,81 @@ def pools() -> Iterator[list[Pool]]:
 
 
 class TestDrive:
-    def test_what_waits_for_a_connection_waits_from_when_it_was_due(self, pools: list[Pool]) -> None:
-        """The clock is the test's: it goes on by 50 ms at each look."""
-        server = Answering(*[ANSWER] * 20)
-        pools.append(Pool(server.address, 1))
-        looks = itertools.count()
-        found = drive(
-            pools[0],
-            gets("x", 0, 10, once=False),
-            Schedule(rate=1000, total=20),
-            lambda: next(looks) * 0.05,
-        )
-        server.close()
+    def test_what_waits_for_a_connection_waits_from_when_it_was_due(self) -> None:
+        with answering(*[ANSWER] * 20, after=0.02) as server:
+            found = drive(server.address, REQUESTS[:20], 1000, connections=1)
         assert found.requests == 20
-        # One at a time, and all due at nearly once: the last waits for all before it, the middle one half as
-        # long.
-        assert found.worst >= 50 * 20
-        assert found.p50 == pytest.approx(found.worst / 2, rel=0.2)
+        # One after the other, and the last one due after 19 ms.
+        assert found.seconds >= 20 * 0.02
+        assert found.worst >= 20 * 20 - 19
+        assert found.p50 >= 10 * 20 - 10
+        assert found.rate == pytest.approx(20 / found.seconds)
 
-    def test_another_status_ends_it(self, pools: list[Pool]) -> None:
-        server = Answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-        pools.append(Pool(server.address, 1))
-        with pytest.raises(RuntimeError, match=r"expected 302, found b'HTTP/1\.1 404"):
-            drive(pools[0], gets("x", 0, 10, once=False), Schedule(0, 1), lambda: 0.0)
-        server.close()
+    def test_each_is_sent_when_it_is_due(self) -> None:
+        with answering(*[ANSWER] * 20) as server:
+            found = drive(server.address, REQUESTS[:20], 100)
+        assert found.requests == 20
+        assert found.seconds >= 0.19
 
+    def test_without_a_rate_all_are_due(self) -> None:
+        with answering(*[ANSWER] * 1000) as server:
+            found = drive(server.address, REQUESTS, 0, connections=2)
+            assert server.connections == 2
+        assert found.requests == 1000
+
+    def test_in_pieces(self) -> None:
+        class Slowly(Answering):
+            def send(self, connection: socket.socket, answer: bytes) -> None:
+                for n in range(len(answer)):
+                    connection.sendall(answer[n : n + 1])
+                    time.sleep(0.001)
+
+        with answering(*[ANSWER] * 2, kind=Slowly) as server:
+            assert drive(server.address, REQUESTS[:2], 0, connections=1).requests == 2
+
+    def test_a_connection_that_the_server_closes_is_made_anew(self) -> None:
+        closing = ANSWER.replace(b"Location", b"Connection: close\r\nLocation")
+        with answering(closing) as server:
+            assert drive(server.address, REQUESTS[:3], 0, connections=1).requests == 3
+            assert server.connections >= 3
+
+    @pytest.mark.parametrize(
+        ("answer", "why"),
+        [
+            (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "expected 302, found HTTP/1.1 404"),
+            (b"HTTP/1.1 302 Found\r\n\r\nContent-Length: 0\r\n", "without Content-Length: HTTP/1.1 302"),
+            (b"SSH-2.0 302\r\nContent-Length: 0\r\n\r\n", "expected 302, found SSH"),
+            (b"HTTP/1.1 302 " + b"x" * 70_000, "more than 65536 bytes"),
+            (b"", "no answer within 0.2 s, after 0 of 1"),
+        ],
+    )
+    def test_another_answer_ends_it(self, answer: bytes, why: str) -> None:
+        with answering(answer, b"") as server, pytest.raises(RuntimeError, match=why):
+            drive(server.address, REQUESTS[:1], 0, patience=0.2)
+
+    def test_one_that_goes_ends_it(self) -> None:
+        with (
+            answering(ANSWER) as server,
+            pytest.raises(RuntimeError, match="closed after 0 bytes of an answer"),
+        ):
+            drive(server.address, REQUESTS[:2], 0, connections=1)
+
+    def test_nobody_is_there(self) -> None:
+        with pytest.raises(RuntimeError, match="no connection: Connection refused"):
+            drive(("127.0.0.1", free_port()), REQUESTS, 0)
+
+
+class TestPool:
     def test_a_connection_that_the_server_closes_is_made_anew(self, pools: list[Pool]) -> None:
-        server = Answering(ANSWER.replace(b"Location", b"Connection: close\r\nLocation"))
-        pools.append(Pool(server.address, 1))
-        got: list[object] = []
-        for n in range(3):
-            pools[0].send(b"GET / HTTP/1.1\r\n\r\n", n)
-            while len(got) <= n:
-                wait(pools[0].all, 5, lambda job, answer: got.append(job))
-        server.close()
-        assert got == [0, 1, 2]
-        assert server.connections >= 3
+        with answering(ANSWER.replace(b"Location", b"Connection: close\r\nLocation")) as server:
+            pools.append(Pool(server.address, 1))
+            got: list[object] = []
+            for n in range(3):
+                pools[0].send(b"GET / HTTP/1.1\r\n\r\n", n)
+                while len(got) <= n:
+                    wait(pools[0].all, 5, lambda job, answer: got.append(job))
+            assert got == [0, 1, 2]
+            assert server.connections >= 3
 
 
 class TestWrk:
