@@ -6,7 +6,8 @@
  *
  * constant_rate ADDRESS PORT CONNECTIONS RATE STATUS PATIENCE < REQUESTS > TIMES
  *
- * REQUESTS are HTTP requests without bodies, one behind the other.  Of TIMES, doubles in s, the first is how long it
+ * REQUESTS are HTTP requests without bodies, one behind the other.  The first one is sent once on each connection
+ * beforehand, or what it takes to accept 32 connections at once would be most of the slowest hundredth.  Of TIMES, doubles in s, the first is how long it
  * took in all.  Then come two for each request: how long an answer took from when it was due, in the order of the
  * answers, and how late one was sent though a connection was idle (-1: none was), in the order of the requests.  Exit status 1 and a line on stderr:
  * an answer with another STATUS, or none for PATIENCE seconds.
@@ -22,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,6 +117,8 @@ static void send_request(struct connection *connection, const struct request *re
 static int receive(struct connection *connection, int status) {
     char *answer = connection->answer, *end, *length;
     ssize_t came = recv(connection->socket, answer + connection->size, MOST - connection->size, 0);
+    if (came < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        give_up("no answer in time, after %zu bytes of it", connection->size);
     if (came <= 0)
         give_up("the connection was closed after %zu bytes of an answer", connection->size);
     connection->size += came;
@@ -140,6 +144,13 @@ static int receive(struct connection *connection, int status) {
     return 1;
 }
 
+static void await_answer(struct connection *connection, int status, double patience) {
+    struct timeval longest = {(time_t)patience, (suseconds_t)(1e6 * (patience - (time_t)patience))};
+    setsockopt(connection->socket, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest);
+    while (!receive(connection, status))
+        ;
+}
+
 int main(int count, char **words) {
     if (count != 7)
         give_up("usage: constant_rate ADDRESS PORT CONNECTIONS RATE STATUS PATIENCE");
@@ -159,6 +170,10 @@ int main(int count, char **words) {
     for (; idle < connections; idle++) {
         free[idle] = &all[idle];
         open_connection(free[idle]);
+        if (total) {
+            send_request(free[idle], &requests[0]);
+            await_answer(free[idle], status, patience);
+        }
     }
     began = heard = now();
     while (answered < total) {

@@ -107,7 +107,7 @@ def pools() -> Iterator[list[Pool]]:
 
 class TestDrive:
     def test_what_waits_for_a_connection_waits_from_when_it_was_due(self) -> None:
-        with answering(*[ANSWER] * 20, after=0.02) as server:
+        with answering(*[ANSWER] * 21, after=0.02) as server:  # one is asked for before
             found = drive(server.address, REQUESTS[:20], 1000, connections=1)
         assert found.requests == 20
         # One after the other, and the last one due after 19 ms.
@@ -135,7 +135,7 @@ class TestDrive:
                     connection.sendall(answer[n : n + 1])
                     time.sleep(0.001)
 
-        with answering(*[ANSWER] * 2, kind=Slowly) as server:
+        with answering(*[ANSWER] * 3, kind=Slowly) as server:
             assert drive(server.address, REQUESTS[:2], 0, connections=1).requests == 2
 
     def test_a_connection_that_the_server_closes_is_made_anew(self) -> None:
@@ -151,16 +151,23 @@ class TestDrive:
             (b"HTTP/1.1 302 Found\r\n\r\nContent-Length: 0\r\n", "without Content-Length: HTTP/1.1 302"),
             (b"SSH-2.0 302\r\nContent-Length: 0\r\n\r\n", "expected 302, found SSH"),
             (b"HTTP/1.1 302 " + b"x" * 70_000, "more than 65536 bytes"),
-            (b"", "no answer within 0.2 s, after 0 of 1"),
+            (b"", "no answer in time, after 0 bytes of it"),
         ],
     )
     def test_another_answer_ends_it(self, answer: bytes, why: str) -> None:
         with answering(answer, b"") as server, pytest.raises(RuntimeError, match=why):
             drive(server.address, REQUESTS[:1], 0, patience=0.2)
 
+    def test_one_that_does_not_come_ends_it(self) -> None:
+        with (
+            answering(ANSWER, ANSWER, b"", b"") as server,
+            pytest.raises(RuntimeError, match=r"no answer within 0\.2 s, after 1 of 2"),
+        ):
+            drive(server.address, REQUESTS[:2], 0, connections=1, patience=0.2)
+
     def test_one_that_goes_ends_it(self) -> None:
         with (
-            answering(ANSWER) as server,
+            answering(ANSWER, ANSWER) as server,
             pytest.raises(RuntimeError, match="closed after 0 bytes of an answer"),
         ):
             drive(server.address, REQUESTS[:2], 0, connections=1)
