@@ -7,10 +7,13 @@
  * constant_rate ADDRESS PORT CONNECTIONS RATE STATUS PATIENCE < REQUESTS > TIMES
  *
  * REQUESTS are HTTP requests without bodies, one behind the other.  The first one is sent once on each connection
- * beforehand, or what it takes to accept 32 connections at once would be most of the slowest hundredth.  Of TIMES, doubles in s, the first is how long it
- * took in all.  Then come two for each request: how long an answer took from when it was due, in the order of the
- * answers, and how late one was sent though a connection was idle (-1: none was), in the order of the requests.  Exit status 1 and a line on stderr:
- * an answer with another STATUS, or none for PATIENCE seconds.
+ * beforehand, or what it takes to accept 32 connections at once would be most of the slowest hundredth.
+ *
+ * Of TIMES, doubles in s, the first is how long it took in all.  Then come two for each request: how long an answer
+ * took from when it was due, in the order of the answers, and how late one was sent though a connection was idle (-1:
+ * none was), in the order of the requests.
+ *
+ * Exit status 1 and a line on stderr: an answer with another STATUS, or none for PATIENCE seconds.
  */
 
 #define _GNU_SOURCE
@@ -70,17 +73,16 @@ static double now(void) {
 }
 
 /* All of the standard input, with a 0 behind it. */
-static char *read_all(size_t *size) {
-    size_t room = 1 << 20;
+static char *read_all(void) {
+    size_t room = 1 << 20, size = 0;
     char *text = allocate(room);
     ssize_t came;
-    *size = 0;
-    while ((came = read(0, text + *size, room - *size - 1)) > 0) {
-        *size += came;
-        if (*size + 1 == room && !(text = realloc(text, room *= 2)))
+    while ((came = read(0, text + size, room - size - 1)) > 0) {
+        size += came;
+        if (size + 1 == room && !(text = realloc(text, room *= 2)))
             give_up("no memory for %zu bytes", room);
     }
-    text[*size] = 0;
+    text[size] = 0;
     return text;
 }
 
@@ -154,10 +156,10 @@ static void await_answer(struct connection *connection, int status, double patie
 int main(int count, char **words) {
     if (count != 7)
         give_up("usage: constant_rate ADDRESS PORT CONNECTIONS RATE STATUS PATIENCE");
-    size_t connections = atoi(words[3]), total, size, sent = 0, answered = 0, idle = 0, next = 0;
+    size_t connections = atoi(words[3]), total, sent = 0, answered = 0, idle = 0, next = 0;
     double rate = atof(words[4]), patience = atof(words[6]), began, heard, seconds;
     int status = atoi(words[5]), crowded = 0;
-    struct request *requests = take_apart(read_all(&size), &total);
+    struct request *requests = take_apart(read_all(), &total);
     struct time *times = allocate(total * sizeof *times);
     struct connection *all = allocate(connections * sizeof *all), **free = allocate(connections * sizeof *free);
     struct epoll_event *events = allocate(connections * sizeof *events);

@@ -70,7 +70,10 @@ def urgent(processes: Iterable[psutil.Process]) -> Iterator[bool]:
     that is allowed.
     """
     threads = [int(task.name) for process in processes for task in Path(f"/proc/{process.pid}/task").iterdir()]
-    before = {thread: os.sched_getscheduler(thread) for thread in [os.getpid(), *threads]}
+    before: dict[int, int] = {}
+    for thread in [os.getpid(), *threads]:
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            before[thread] = os.sched_getscheduler(thread)
     try:
         _schedule(dict.fromkeys(before, os.SCHED_FIFO), priority=1)
     except PermissionError:
@@ -84,5 +87,5 @@ def urgent(processes: Iterable[psutil.Process]) -> Iterator[bool]:
 
 def _schedule(policies: Mapping[int, int], priority: int) -> None:
     for thread, policy in policies.items():
-        with suppress(ProcessLookupError):  # it has ended meanwhile
+        with suppress(ProcessLookupError):
             os.sched_setscheduler(thread, policy, os.sched_param(priority))

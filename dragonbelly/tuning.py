@@ -7,7 +7,6 @@ import gc
 from functools import partial
 from typing import Any
 
-from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 
 #: New objects until Python looks for garbage among them: some MB.
@@ -26,9 +25,11 @@ def tune(reactor: Any) -> None:
     """To be called when all is imported, before the reactor runs or while it does."""
     _collect_less()
     _keep_memory()
-    # Another one is somebody's choice, or of a Twisted to come.
-    if type(reactor) is EPollReactor and all(hasattr(reactor, name) for name in _NEEDED):
-        reactor.doIteration = partial(_poll, reactor)  # type: ignore[method-assign]
+    # Another one is somebody's choice, or another system's, or of a Twisted to come.  By name, for its module
+    # cannot be imported where there is no epoll.
+    is_epoll = type(reactor).__module__ == "twisted.internet.epollreactor"
+    if is_epoll and all(hasattr(reactor, name) for name in _NEEDED):
+        reactor.doIteration = partial(_poll, reactor)
 
 
 def _collect_less() -> None:
