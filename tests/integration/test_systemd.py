@@ -38,12 +38,13 @@ class Activated(Daemon):
     sockets: dict[str, socket.socket]
 
     def start(self, wait: bool = True) -> Self:
-        # Copies at 3, 4 …: in the child these numbers are free, so they are taken in a process between.
-        numbers = [str(one.fileno()) for one in self.sockets.values()]
+        # Copies at 3, 4 …: in the child these numbers are free, so they are taken in a process between.  It
+        # first copies all to numbers that are surely free: each of ours may be one that is written to.
+        numbers = [one.fileno() for one in self.sockets.values()]
         place = (
-            "import os, sys\n"
-            f"numbers = [os.dup2(int(n), 50 + i) for i, n in enumerate({numbers!r})]\n"
-            "for i, n in enumerate(numbers): os.dup2(n, 3 + i); os.close(n)\n"
+            "import fcntl, os, sys\n"
+            f"copies = [fcntl.fcntl(n, fcntl.F_DUPFD_CLOEXEC, 50) for n in {numbers!r}]\n"
+            "for i, n in enumerate(copies): os.dup2(n, 3 + i)\n"
         )
         command = [sys.executable, "-c", place + HAND_OVER, ":".join(self.sockets), *self.program]
         self.spawn(
