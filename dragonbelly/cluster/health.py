@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from dragonbelly.bodies import BytesBody, read_small
@@ -111,7 +112,7 @@ def _is_full(space: Space) -> bool:
 
 class Health(TickingService):
     """
-    Probes all backends ``every`` so many seconds, each for ``timeout`` at most.
+    Probes each backend ``every`` so many seconds, for ``timeout`` at most, one after the other.
 
     ``identity()`` is that of the state store, which each backend's marker names.  ``expected(name)`` tells
     whether the records say that something lies there: only where nothing does, the marker is written; where
@@ -153,8 +154,15 @@ class Health(TickingService):
         return stopped
 
     async def work(self) -> None:
-        """One round; it does not wait for the answers, so that a slow backend does not hold up the others."""
-        for name in self._cluster.names:
+        """
+        One round, spread over half of the time until the next: each probe is some work, and all of them at once
+        were a pause for whoever asked for a file.  It does not wait for the answers, so that a slow
+        backend does not hold up the others.
+        """
+        names = self._cluster.names
+        for n, name in enumerate(names):
+            if n:
+                await deferLater(self._clock, self._every / 2 / len(names))
             self.probe(name)
 
     def probe(self, name: str) -> Deferred[None]:

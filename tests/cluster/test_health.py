@@ -418,6 +418,19 @@ def test_a_bug_in_a_plugin_is_no_answer(ward):
     assert ward.observed() is UP
 
 
+def test_not_all_at_once():
+    """Or a daemon with many backends would answer nobody for as long as it takes to ask all of them."""
+    ward = Ward("abcd")
+    asked: list[tuple[float, str]] = []
+    for name, backend in ward.backends.items():
+        backend.probe = lambda name=name: asked.append((ward.clock.seconds() - NOW, name)) or succeed(Space())
+    ward.health.startService()
+    for _ in range(16):
+        ward.clock.advance(0.25)
+    assert asked[:8] == [(n // 4 * 2 + n % 4 * 0.25, name) for n, name in enumerate("abcdabcd")]
+    ward.stop()
+
+
 def test_one_probe_at_a_time_serves_all_who_ask(ward):
     waiting: Deferred[Any] = Deferred()
     ward.a.read = lambda key: waiting

@@ -271,7 +271,7 @@ class World:
 
     def probe(self) -> None:
         """See how the storage servers are."""
-        self.daemon.health.tick()
+        self.daemon.health.round()
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"dragonbelly_{name}", labels) or 0.0
