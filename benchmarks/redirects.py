@@ -19,7 +19,7 @@ import psutil
 from benchmarks import references
 from benchmarks.figure import Figure, Must, Reference, Row, Skipped
 from benchmarks.paths import name
-from benchmarks.pinning import cores, urgent
+from benchmarks.pinning import cores, on, urgent
 from benchmarks.settings import Settings
 from benchmarks.site import NONE, Site, answer, constant_rate, family, knows, rss, warm
 from benchmarks.turns import cost, cpu_each, in_turns, rate, rates
@@ -32,6 +32,10 @@ SAMPLE = f"/{name(0)}"
 
 #: The headers of our redirect that the references send as well.
 SAME = ("ETag", "Cache-Control", "Repr-Digest", "Link")
+
+
+#: So many times the rounds of other rows: the slowest hundredth sees each hiccup of the machine.
+MORE = 3
 
 
 class Redirects(Started):
@@ -110,6 +114,15 @@ class Redirects(Started):
 
     def _hot(self, url: str, server: list[psutil.Process], size: int | None = None) -> Load:
         return run(url, Requests(size=size or self.settings.hot), self.settings.seconds, server)
+
+    def _anew(self, daemon: Daemon, size: int, warmed: bool) -> Load:
+        """Of a process of its own: where its memory happens to lie is worth several per cent."""
+        with on(cores().server):
+            daemon.restart()
+        answer(daemon.url, SAMPLE)
+        if warmed:
+            warm(daemon.url, Requests(size=size))
+        return self._hot(daemon.url, family(daemon), size)
 
     def _fresh(self, n: int) -> Requests:
         """Of the paths that nobody asked the cold daemon for yet, ``n`` being about to be asked for."""
@@ -198,7 +211,7 @@ class Redirects(Started):
             redis = psutil.Process(self.site.redis.running.pid)
             # Who did nothing for a while is slower at first; one pass is not counted, as wrk2 has it.
             constant_rate(daemon.url, self._due(what, wanted), wanted, seconds)
-            for n in range(self.settings.rounds):
+            for n in range(MORE * self.settings.rounds):
                 with urgent([*self.nginx.psutil(), *family(daemon), redis]) as alone:
                     theirs = constant_rate(self.nginx.url, Requests(size=self.settings.hot), wanted, seconds)
                     mine = constant_rate(daemon.url, self._due(what, wanted), wanted, seconds)
@@ -241,22 +254,22 @@ class Redirects(Started):
         )
 
     def many(self) -> Row:
-        """The same requests to a store of many files and to one of few, and requests for any file of either."""
+        """
+        The same requests to a store of many files and to one of few, and requests for any file of either.
+
+        Both are new: Redis remembers 1,000,000 keys for all daemons (tracking-table-max-keys), also for those
+        that are gone, and from then on it has to forget one for each that is read.
+        """
         files, few = self.settings.files, self.settings.few
         self._stop_all_but()
-        with Site() as small:
-            daemons = {}
-            for where, size in ((self.site, files), (small, few)):
-                daemons[size] = (where.daemon(cache=self.settings.hot), where.daemon(cache=NONE))
-            small.fill(few)
+        with Site() as large, Site() as small:
             contest: dict[str, Callable[[], Load]] = {}
-            for size, (caching, asking) in daemons.items():
-                answer(caching.url, SAMPLE)
-                answer(asking.url, SAMPLE)
-                warm(caching.url, Requests(size=few))
-                hot = partial(self._hot, caching.url, family(caching), few)
-                contest[f"{few:,} of {size:,}, cached"] = hot
-                contest[f"any of {size:,}, not cached"] = partial(self._hot, asking.url, family(asking), size)
+            for site, size in ((large, files), (small, few)):
+                caching, asking = site.daemon(cache=self.settings.hot), site.daemon(cache=NONE)
+                self.settings.say(f"filling in {size:,} files")
+                site.fill(size)
+                contest[f"{few:,} of {size:,}, cached"] = partial(self._anew, caching, few, warmed=True)
+                contest[f"any of {size:,}, not cached"] = partial(self._anew, asking, size, warmed=False)
             loads = in_turns(contest, self.settings)
         for what, called in (
             (f"{few:,} of {{}}, cached", f"GET of {few:,} files, cached, {files:,} in the store"),
@@ -274,11 +287,7 @@ class Redirects(Started):
             )
 
     def _stop_all_but(self, *needed: str) -> None:
-        """
-        Of the daemons of earlier rows.  They do nothing but probe their storage servers, but on the core that is
-        measured; and Redis remembers 1,000,000 keys for all of them together (tracking-table-max-keys): when
-        one that is measured asks for more, the others are told to forget what they read.
-        """
+        """Of the daemons of earlier rows: they only probe storage servers, but on the core that is measured."""
         for which in ("cached", "cold", "by_nodes", "signed_links"):
             if which in vars(self) and which not in needed:
                 vars(self).pop(which).stop()
