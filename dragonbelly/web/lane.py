@@ -47,6 +47,7 @@ from dragonbelly.web.guard import Guard
 from dragonbelly.web.heads import END, LINE_COST, Fields, read_fields, read_line
 from dragonbelly.web.listener import HttpListener
 from dragonbelly.web.message import Answer, Question
+from dragonbelly.web.parts import Parts
 from dragonbelly.web.paths import RESERVED, parse_name, split_target
 from dragonbelly.web.prepared import Prepared
 from dragonbelly.web.redirects import Redirect, Redirects
@@ -62,6 +63,8 @@ _WRITES = ("PUT", "POST", "PATCH")
 _FOUND = b"HTTP/1.1 302 Found\r\n"
 _VALUE = re.compile("[^\x00-\x08\x0a-\x1f\x7f]*")
 
+_NO_LINES: Parts[bytes, Redirect] = Parts()
+
 
 class Manner:
     """How requests with the same headers are answered: read from the first one, used for those that follow."""
@@ -76,7 +79,7 @@ class Manner:
         #: The domain whose redirects they may be told, and the request lines that lead to them; None: somebody
         #: has to decide.
         self.domain: str | None = None
-        self.lines: dict[bytes, Redirect] = {}
+        self.lines = _NO_LINES
         #: What ends the head of a redirect.
         self.end = b""
 
@@ -361,7 +364,7 @@ class Lane(Protocol):
             line, _, block = data.partition(b"\r\n")
             manner = self._manner
             if block == manner.block and len(line) <= manner.room:
-                redirect = manner.lines.get(line)
+                redirect = manner.lines.of(line).get(line)
                 if redirect is not None:
                     redirect.used = True
                     if self._redirect(line, redirect):

@@ -12,6 +12,7 @@ from dragonbelly.config.values import Config
 from dragonbelly.errors import StateUnavailable
 from dragonbelly.interfaces import IClock, ITracked, Snapshot
 from dragonbelly.model import Path, Record, Version
+from dragonbelly.web.parts import Parts
 from dragonbelly.web.redirects import Redirect, Redirects
 
 #: Request lines that are remembered for one redirect: GET and HEAD, and how a path may be escaped.
@@ -38,10 +39,10 @@ class Prepared:
         self._most = config.http.cache
         self._age = float(config.http.cache_age)
         self._stale = float(config.state.stale)
-        self._kept: dict[str, Redirect] = {}
+        self._kept: Parts[str, Redirect] = Parts()
         self._order: deque[Redirect] = deque()
         self._marks: dict[str, object] = {}
-        self.lines: dict[str, dict[bytes, Redirect]] = {name: {} for name in config.domains}
+        self.lines: dict[str, Parts[bytes, Redirect]] = {name: Parts() for name in config.domains}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -49,7 +50,7 @@ class Prepared:
     def find(self, path: Path) -> Redirect | None:
         """The one of a file, if it is known to be true."""
         now = self._clock.seconds()
-        redirect = self._kept.get(path.member) if now < self.tracked.until else None
+        redirect = self._kept.of(path.member).get(path.member) if now < self.tracked.until else None
         if redirect is None or redirect.until <= now:
             return None
         redirect.used = True
@@ -61,15 +62,15 @@ class Prepared:
         under its path.  Gives what it leads to.
         """
         led = redirect.shorter(until)
-        if len(redirect.lines) < SPELLINGS and self._kept.get(redirect.member) is redirect:
+        if len(redirect.lines) < SPELLINGS and self._kept.of(redirect.member).get(redirect.member) is redirect:
             if line not in redirect.lines:
                 redirect.lines += (line,)
-            self.lines[path.domain][line] = led
+            self.lines[path.domain].of(line)[line] = led
         return led
 
     def stale(self, path: Path) -> Redirect | None:
         """What was true not longer than ``[state] stale`` ago, when nothing newer is to be had."""
-        redirect = self._kept.get(path.member)
+        redirect = self._kept.of(path.member).get(path.member)
         now = self._clock.seconds()
         known = redirect is not None and redirect.until > now
         return redirect if known and now - self.tracked.proven < self._stale else None
@@ -103,7 +104,7 @@ class Prepared:
     def forget(self, member: str) -> None:
         """It is, or may be, another now."""
         self._marks.pop(member, None)
-        if (redirect := self._kept.get(member)) is not None:
+        if (redirect := self._kept.of(member).get(member)) is not None:
             self._drop(redirect)
 
     def _changed(self, member: str | None) -> None:
@@ -144,7 +145,7 @@ class Prepared:
             redirect.used = False  # by who had it read; what nobody else asks for has to go first
 
     def _keep(self, redirect: Redirect) -> None:
-        if (before := self._kept.get(redirect.member)) is not None:
+        if (before := self._kept.of(redirect.member).get(redirect.member)) is not None:
             self._drop(before)
         spared = 0
         while len(self._order) >= self._most:
@@ -156,7 +157,7 @@ class Prepared:
             elif oldest.until:
                 self._let_go(oldest)  # it is still true, for whoever had it read just now
         # Last, or in a small memory it would be the first to go.
-        self._kept[redirect.member] = redirect
+        self._kept.of(redirect.member)[redirect.member] = redirect
         self._order.append(redirect)
 
     def _drop(self, redirect: Redirect) -> None:
@@ -165,11 +166,11 @@ class Prepared:
         self._let_go(redirect)
 
     def _let_go(self, redirect: Redirect) -> None:
-        del self._kept[redirect.member]
+        del self._kept.of(redirect.member)[redirect.member]
         domain, _, _ = redirect.member.partition("/")
         lines = self.lines[domain]
         for line in redirect.lines:
-            del lines[line]
+            del lines.of(line)[line]
 
 
 def _plain(record: Record | None) -> Version | None:

@@ -329,7 +329,7 @@ def _(patch: MonkeyPatch) -> None:
 @without("what nobody vouches for is not believed")
 def _(patch: MonkeyPatch) -> None:
     def find(self: Prepared, path: Any) -> Any:
-        redirect = self._kept.get(path.member)
+        redirect = self._kept.of(path.member).get(path.member)
         return redirect if redirect is not None and redirect.until > self._clock.seconds() else None
 
     patch.setattr(Prepared, "find", find)
