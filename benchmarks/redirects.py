@@ -8,7 +8,7 @@ median of its turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
 from statistics import median
@@ -17,6 +17,7 @@ from typing import Self
 import psutil
 
 from benchmarks import references
+from benchmarks.constant_rate import Latencies
 from benchmarks.figure import Figure, Must, Reference, Row, Skipped
 from benchmarks.paths import name
 from benchmarks.pinning import cores, on, urgent
@@ -192,50 +193,71 @@ class Redirects(Started):
         if what == "cached":
             self._warmed(self.cached)
             return self._hot(self.cached.url, family(self.cached)).rate
-        answer(self.cold.url, SAMPLE)
-        return self._cold_once().rate
-
-    def _due(self, what: str, wanted: float) -> Requests:
-        """What is asked for in one pass at this rate."""
         if what == "cold":
-            return self._fresh(int(wanted * self.settings.seconds) + 1)
-        return Requests(size=self.settings.hot)
+            answer(self.cold.url, SAMPLE)
+            return self._cold_once().rate
+        assert self.lua is not None
+        return self._hot(self.lua.url, self.lua.psutil()).rate
 
     def latency(self) -> Row:
-        seconds, say = self.settings.seconds, self.settings.say
-        for what, called, must in (("cached", "p99, cached", 2.0), ("cold", "p99, each path once", 4.0)):
-            wanted = self._most(what) / 2
-            found, ours = [], []
-            self._stop_all_but(what)
-            daemon = self.cached if what == "cached" else self.cold
-            redis = psutil.Process(self.site.redis.running.pid)
-            # Who did nothing for a while is slower at first; one pass is not counted, as wrk2 has it.
-            constant_rate(daemon.url, self._due(what, wanted), wanted, seconds)
-            for n in range(MORE * self.settings.rounds):
-                with urgent([*self.nginx.psutil(), *family(daemon), redis]) as alone:
-                    theirs = constant_rate(self.nginx.url, Requests(size=self.settings.hot), wanted, seconds)
-                    mine = constant_rate(daemon.url, self._due(what, wanted), wanted, seconds)
-                ours.append(mine)
-                found.append(theirs)
-                say(f"round {n + 1}: {called} at {wanted:,.0f}/s: {mine.p99:.2f} ms; nginx {theirs.p99:.2f} ms")
-            floor = Figure.of_runs(
-                "latency",
-                f"p99, nginx return 302, at {wanted:,.0f}/s",
-                [each.p99 for each in found],
-                "ms",
-                note=f"the generator's own part: {median(each.late for each in found):.2f} ms; "
-                + ("before other processes (SCHED_FIFO)" if alone else "beside other processes"),
-                ours=False,
+        """
+        At half of the highest rate, in turns with nginx at the same one, which shows what the machine and the
+        generator add; and with nginx, Lua and Redis at half of theirs: what such a load comes to here.
+        """
+        hot, half = Requests(size=self.settings.hot), self._most("cached") / 2
+        contest = {self.nginx.title: (half, partial(self._at, self.nginx.url, hot, half))}
+        servers = [*family(self.cached), *self.nginx.psutil()]
+        if self.lua is not None:
+            its_half = self._most(self.lua.title) / 2
+            contest[self.lua.title] = (its_half, partial(self._at, self.lua.url, hot, its_half))
+            servers += [*self.lua.psutil(), psutil.Process(self._values.running.pid)]
+        contest["cached"] = (half, partial(self._at, self.cached.url, hot, half))
+        self._stop_all_but("cached")
+        yield from self._latencies(contest, servers, Must("<=", 2.0))
+
+        half = self._most("cold") / 2
+        self._stop_all_but("cold")
+        contest = {self.nginx.title: (half, partial(self._at, self.nginx.url, hot, half))}
+        servers = [*family(self.cold), *self.nginx.psutil(), psutil.Process(self.site.redis.running.pid)]
+        contest["each path once"] = (half, partial(self._once_at, half))
+        yield from self._latencies(contest, servers, Must("<=", 4.0))
+
+    def _at(self, url: str, requests: Requests, each_second: float) -> Latencies:
+        return constant_rate(url, requests, each_second, self.settings.seconds)
+
+    def _once_at(self, each_second: float) -> Latencies:
+        return self._at(self.cold.url, self._fresh(int(each_second * self.settings.seconds) + 1), each_second)
+
+    def _latencies(
+        self,
+        contest: Mapping[str, tuple[float, Callable[[], Latencies]]],
+        servers: list[psutil.Process],
+        must: Must,
+    ) -> Row:
+        """``contest`` has rates and who is asked at them; the last one is ours."""
+        *_, ours = contest
+        contest[ours][1]()  # who did nothing for a while is slower at first, as wrk2 has it: not counted
+        found: dict[str, list[Latencies]] = {name: [] for name in contest}
+        for n in range(MORE * self.settings.rounds):
+            with urgent(servers) as alone:
+                for name, (_, ask) in contest.items():
+                    found[name].append(ask())
+            said = ", ".join(f"{name} {latencies[-1].p99:.2f} ms" for name, latencies in found.items())
+            self.settings.say(f"round {n + 1}: p99: {said}")
+        place = "before other processes (SCHED_FIFO)" if alone else "beside other processes"
+        for name, (each_second, _) in contest.items():
+            p50, p99, p999, late = (
+                [getattr(each, what) for each in found[name]] for what in ("p50", "p99", "p999", "late")
             )
-            yield floor
             yield Figure.of_runs(
                 "latency",
-                f"{called}, at {wanted:,.0f}/s",
-                [each.p99 for each in ours],
+                f"p99, {name}, at {each_second:,.0f}/s",
+                p99,
                 "ms",
-                must=Must("<=", must),
-                note=f"p50 {median(each.p50 for each in ours):.2f} ms, "
-                f"p99.9 {median(each.p999 for each in ours):.2f} ms",
+                must=must if name == ours else None,
+                note=f"p50 {median(p50):.2f} ms, p99.9 {median(p999):.2f} ms; p99 of {len(p99)} rounds: "
+                f"{min(p99):.2f} to {max(p99):.2f} ms; the generator itself: {median(late):.2f} ms; {place}",
+                ours=name == ours,
             )
 
     def rss(self) -> Row:
