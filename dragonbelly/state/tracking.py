@@ -165,9 +165,9 @@ class TrackedRecords:
     async def _beat(self, protocol: RedisProtocol, news: News) -> None:
         while not self._is_another(protocol):
             began = self._reactor.seconds()
-            # What was told before a reply on the same connection was heard before it; and Redis tells of a write
-            # before it answers who wrote (beforeSleep in its server.c), so of all that were answered before we
-            # asked.  A protocol that is lost raises instead of failing.
+            # What was told before a reply on the same connection was heard before it; and Redis tells of a
+            # write before it answers who wrote (beforeSleep in its server.c), so of all that were answered
+            # before we asked.  A protocol that is lost raises instead of failing.
             await together([maybeDeferred(each.execute_command, "PING") for each in (protocol, news)])
             self.proven, self.until = began, began + BELIEVED
             await deferLater(self._reactor, BEAT)
