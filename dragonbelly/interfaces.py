@@ -185,8 +185,8 @@ class ITracked(Interface):
     """
 
     changed: Callable[[str | None], None] = Attribute(
-        "Called with ``<domain>/<name>`` of what was changed, be it read or not, and with None when that may "
-        "be anything.  Set by whoever reads."
+        "Called with ``<domain>/<name>`` of what was read and changed since, and with None when that may be "
+        "so of anything.  Set by whoever reads."
     )
     proven: float = Attribute("All changes before then (unix s) were told.")
     until: float = Attribute(
