@@ -49,10 +49,14 @@ class Delete:
 
 @dataclass
 class Fault:
-    """An answer that must not be: ``kind`` is one of the figures."""
+    """
+    An answer that must not be: ``kind`` is one of the figures.  ``since`` is when an answer that had been right
+    was known to be out of date, -inf of any other.
+    """
 
     kind: str
     what: str
+    since: float = -inf
 
 
 @dataclass
@@ -119,16 +123,25 @@ class History:
             return Fault(WRONG_BYTES, f"upload {op} must never be read: {upload.why_never}")
         if not upload.sent:
             return Fault(WRONG_BYTES, f"upload {op} was never sent whole")
-        for other in history.uploads.values():
-            if other.begun > upload.accepted and other.seen < began:
-                return Fault(WRONG_BYTES, f"upload {op} is older than {other.op}, which had been seen")
-        for delete in history.deletes:
-            if delete.acknowledged and delete.begun > upload.accepted and delete.ended < began:
-                return Fault(WRONG_BYTES, f"upload {op} had been deleted by {delete.op}")
-        for since, until in history.absent:
-            if upload.seen < since and until < began:
-                return Fault(WRONG_BYTES, f"upload {op} had been gone")
-        return None
+        known = [
+            *(
+                Fault(WRONG_BYTES, f"upload {op} is older than {other.op}, which had been seen", other.seen)
+                for other in history.uploads.values()
+                if other.begun > upload.accepted
+            ),
+            *(
+                Fault(WRONG_BYTES, f"upload {op} had been deleted by {delete.op}", delete.ended)
+                for delete in history.deletes
+                if delete.acknowledged and delete.begun > upload.accepted
+            ),
+            *(
+                Fault(WRONG_BYTES, f"upload {op} had been gone", until)
+                for since, until in history.absent
+                if upload.seen < since
+            ),
+        ]
+        out_of_date = [fault for fault in known if fault.since < began]
+        return min(out_of_date, key=lambda fault: fault.since, default=None)
 
     def _judge_absence(self, path: str, began: float, ended: float) -> Fault | None:
         history = self._of(path)

@@ -170,4 +170,6 @@ class ChaosSite:
 
 
 def objects(root: Path) -> set[str]:
-    return {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()} - {MARKER}
+    """The keys of what lies there.  Directories may go meanwhile: ``Path.rglob`` fails at one that does."""
+    files = (Path(directory, name) for directory, _, names in os.walk(root) for name in names)
+    return {str(file.relative_to(root)) for file in files} - {MARKER}

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from dragonbelly.keys import key_of
+from dragonbelly.model import Path as FilePath
+from dragonbelly.model import ReplicaState
 from tests.chaos.broken import GUARDS, without
 from tests.chaos.clients import Clients
 from tests.chaos.history import LOST, WRONG_BYTES
 from tests.chaos.running import Result, run
 from tests.chaos.schedule import DAEMONS, STORES, schedule
 from tests.chaos.site import ChaosSite
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -38,21 +42,17 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_left_over() -> None:
     assert result.availability == 1
 
 
-def live_objects(site: ChaosSite, clients: Clients) -> list[tuple[str, list[Path]]]:
-    """Paths that have a file, and where its copies are on the disks."""
+def settled_copies(site: ChaosSite, clients: Clients) -> list[tuple[str, list[Path]]]:
+    """Paths that have their file, and where its copies are on the disks: as many as owed, so that they stay."""
     found = []
     for path in clients.history.paths:
         record = site.record(path)
-        if record is not None and record.live is not None:
-            mark = f"@{record.live.id}"
-            objects = [
-                file
-                for store in site.stores.values()
-                for file in store.root.rglob(f"{mark}*/*")
-                if file.is_file()
-            ]
-            if objects:
-                found.append((path, objects))
+        if record is not None and len(record.versions) == 1 and record.live is not None:
+            replicas = record.live.replicas
+            if [replica.state for replica in replicas] == [ReplicaState.GOOD, ReplicaState.GOOD]:
+                keys = [key_of(FilePath("default", path), record.live, replica) for replica in replicas]
+                copies = zip(replicas, keys, strict=True)
+                found.append((path, [site.stores[replica.backend].root / key for replica, key in copies]))
     return found
 
 
@@ -68,7 +68,8 @@ def test_it_finds_a_file_that_is_gone_and_one_that_is_another() -> None:
     hurt: list[str] = []
 
     def sabotage(site: ChaosSite, clients: Clients) -> None:
-        (gone, all_copies), (other, copies), *_ = live_objects(site, clients)
+        until(lambda: len(settled_copies(site, clients)) >= 2)
+        (gone, all_copies), (other, copies), *_ = settled_copies(site, clients)
         hurt.extend([gone, other])
         for copy in all_copies:
             copy.unlink()

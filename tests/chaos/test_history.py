@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from tests.chaos.contents import content, origin
@@ -74,6 +76,19 @@ def test_what_was_gone_does_not_come_back() -> None:
     made = history(upload(1, 1, 2, 3), Delete(9, "a", 4))
     assert verdict(made, None, 5, 6) is None
     assert verdict(made, 1, 7, 8) == WRONG_BYTES
+
+
+def test_since_when_an_answer_was_out_of_date() -> None:
+    made = history(FIRST, SECOND, Delete(9, "a", 8, 9, acknowledged=True))
+    behind = made.read("a", 1, 20, 21)
+    assert behind is not None
+    assert behind.since == 6, "the second was seen then"
+    deleted = made.read("a", 2, 20, 21)
+    assert deleted is not None
+    assert deleted.since == 9
+    never = made.read("a", 7, 20, 21)
+    assert never is not None
+    assert never.since == -inf, "it is no file of the path, however long one waits"
 
 
 @pytest.mark.parametrize("size", [50, 5000])
