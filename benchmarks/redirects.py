@@ -276,19 +276,13 @@ class Redirects(Started):
         )
 
     def many(self) -> Row:
-        """
-        The same requests to a store of many files and to one of few, and requests for any file of either.
-
-        Both are new: Redis remembers 1,000,000 keys for all daemons (tracking-table-max-keys), also for those
-        that are gone, and from then on it has to forget one for each that is read.
-        """
+        """The same requests to a store of many files and to one of few, and requests for any file of either."""
         files, few = self.settings.files, self.settings.few
         self._stop_all_but()
-        with Site() as large, Site() as small:
+        with Site() as small:
             contest: dict[str, Callable[[], Load]] = {}
-            for site, size in ((large, files), (small, few)):
+            for site, size in ((self.site, files), (small, few)):
                 caching, asking = site.daemon(cache=self.settings.hot), site.daemon(cache=NONE)
-                self.settings.say(f"filling in {size:,} files")
                 site.fill(size)
                 contest[f"{few:,} of {size:,}, cached"] = partial(self._anew, caching, few, warmed=True)
                 contest[f"any of {size:,}, not cached"] = partial(self._anew, asking, size, warmed=False)
@@ -309,10 +303,7 @@ class Redirects(Started):
             )
 
     def _stop_all_but(self, *needed: str) -> None:
-        """
-        Of the daemons of earlier rows: they probe storage servers, and hear what Redis forgets (see ``many``),
-        on the core that is measured.
-        """
+        """Of the daemons of earlier rows: they probe storage servers on the core that is measured."""
         for which in ("cached", "cold", "by_nodes", "signed_links"):
             if which in vars(self) and which not in needed:
                 vars(self).pop(which).stop()

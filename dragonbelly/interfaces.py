@@ -178,15 +178,15 @@ Told = Callable[[Snapshot | Exception], None]
 
 class ITracked(Interface):
     """
-    A reader of records that is told when what it read is not true any more: what keeps a cache of them true.
+    A reader of records that is told of each that changes: what keeps a cache of them true.
 
     A reply that is under way may be older than the news of a change that overtook it.  So whoever keeps what he
     read marks it before he asks, and does not keep it if it changed meanwhile.
     """
 
     changed: Callable[[str | None], None] = Attribute(
-        "Called with ``<domain>/<name>`` of what was read and changed since, and with None when that may be "
-        "so of anything.  Set by whoever reads."
+        "Called with ``<domain>/<name>`` of what was changed, be it read or not, and with None when that may "
+        "be anything.  Set by whoever reads."
     )
     proven: float = Attribute("All changes before then (unix s) were told.")
     until: float = Attribute(

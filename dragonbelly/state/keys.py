@@ -25,16 +25,18 @@ class Keys:
         self.prefix = prefix
         self.backends = f"{prefix}:backends"
         self.meta = f"{prefix}:meta"
+        #: What all keys of records begin with, and no others.
+        self.records = f"{prefix}:f:"
         #: What ``SCAN MATCH`` takes to find every record.
-        self.record_pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix) + ":{*}:f:*"
-        self._record_key = re.compile(rb"%s:\{(\d+)\}:f:(.+)" % re.escape(prefix.encode()), re.DOTALL)
+        self.record_pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.records) + "{*}:*"
+        self._record_key = re.compile(rb"%s\{(\d+)\}:(.+)" % re.escape(self.records.encode()), re.DOTALL)
 
     def partition(self, path: Path) -> int:
         return partition(path.member, self.partitions)
 
     def record(self, path: Path) -> str:
         member = path.member
-        return f"{self.prefix}:{{{partition(member, self.partitions)}}}:f:{member}"
+        return f"{self.records}{{{partition(member, self.partitions)}}}:{member}"
 
     def ls(self, q: int) -> str:
         return f"{self.prefix}:{{{q}}}:ls"

@@ -42,7 +42,6 @@ class MemoryTracked:
         self.changed: Callable[[str | None], None] = lambda member: None
         self._store = store
         self._clock = clock
-        self._read: set[str] = set()
 
     @property
     def proven(self) -> float:
@@ -59,14 +58,7 @@ class MemoryTracked:
         act()  # nothing comes together
 
     def get(self, path: Path) -> Deferred[Snapshot]:
-        self._read.add(path.member)
         return self._store.get(path)
-
-    def happened(self, member: str) -> None:
-        # As Redis does it: who was told once is told again only of what he reads again.
-        if member in self._read:
-            self._read.remove(member)
-            self.changed(member)
 
 
 @implementer(IStateStore)
@@ -138,7 +130,7 @@ class MemoryStore:
         elif not entry.value:
             self._due.pop(member, None)
         for tracked in self._tracked:
-            tracked.happened(member)
+            tracked.changed(member)
         return accounts.snapshot(path, entry.value)
 
     @answers

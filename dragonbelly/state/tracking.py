@@ -1,7 +1,7 @@
 """
-Records that are read over a connection of which Redis remembers what it read, and says what of it changed:
-client-side caching (https://redis.io/docs/latest/develop/reference/client-side-caching/), in RESP2 with a
-second connection that hears the news.
+Records that are read over a connection, while Redis says on a second one which of all records were written:
+client-side caching in its broadcasting mode
+(https://redis.io/docs/latest/develop/reference/client-side-caching/), in RESP2.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class TrackedRecords:
         return run != protocol.run and run != ""
 
     async def _prepare(self, protocol: RedisProtocol) -> None:
-        """Have the server tell what changes of all that is read."""
+        """Have the server tell what is written."""
         news: News = await self.connection.open(self._news)
         # They live and die together: without the one, the server tells nothing; without the other, nobody
         # hears.
@@ -144,7 +144,11 @@ class TrackedRecords:
         news.heard = self._heard
         id = await news.execute_command("CLIENT", "ID")
         await news.execute_command("SUBSCRIBE", NEWS)
-        await protocol.execute_command("CLIENT", "TRACKING", "ON", "REDIRECT", id)
+        # Of all records that are written, read by us or not: else Redis has a table of what was read, by whom,
+        # and once that is full (tracking-table-max-keys) spends more on forgetting than on answering.
+        await protocol.execute_command(
+            "CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", self._keys.records
+        )
 
     def _refused(self, why: str) -> None:
         """Say it once.  That a server is away is said by the connection that everything else goes by."""
@@ -161,8 +165,9 @@ class TrackedRecords:
     async def _beat(self, protocol: RedisProtocol, news: News) -> None:
         while not self._is_another(protocol):
             began = self._reactor.seconds()
-            # What was told before a reply on the same connection was heard before it.  A protocol that is lost
-            # raises instead of failing.
+            # What was told before a reply on the same connection was heard before it; and Redis tells of a
+            # write before it answers who wrote (beforeSleep in its server.c), so of all that were answered
+            # before we asked.  A protocol that is lost raises instead of failing.
             await together([maybeDeferred(each.execute_command, "PING") for each in (protocol, news)])
             self.proven, self.until = began, began + BELIEVED
             await deferLater(self._reactor, BEAT)

@@ -1,4 +1,4 @@
-"""Redirects that are kept, and kept true: Redis tells what changes of all that was read."""
+"""Redirects that are kept, and kept true: Redis tells what is written."""
 
 from __future__ import annotations
 

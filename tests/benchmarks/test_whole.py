@@ -38,7 +38,7 @@ local function sorted(values, step)
   return table.concat(found, ',')
 end
 local all = {}
-for _, key in ipairs(redis.call('KEYS', 'db:{*')) do
+for _, key in ipairs(redis.call('KEYS', 'db:*{*')) do
   local kind = redis.call('TYPE', key).ok
   local value
   if kind == 'string' then value = redis.call('GET', key)

@@ -73,7 +73,7 @@ def test_faults_of_every_kind_are_injected() -> None:
     """A fault that never happens finds nothing."""
     injected: set[str] = set()
     reached: set[str] = set()
-    for outcome in simulate_all(range(100)):
+    for outcome in simulate_all(range(200)):
         injected |= outcome.faults.keys()
         reached |= outcome.states.keys()
     expected = {

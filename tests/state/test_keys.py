@@ -11,7 +11,7 @@ def test_names_as_designed() -> None:
     path = Path("media", "a/é.jpg")
     q = zlib.crc32("media/a/é.jpg".encode()) % 64
     assert keys.partition(path) == partition(path.member, 64) == q
-    assert keys.record(path) == f"db:{{{q}}}:f:media/a/é.jpg"
+    assert keys.record(path) == f"db:f:{{{q}}}:media/a/é.jpg"
     assert [name(7) for name in (keys.ls, keys.due, keys.thin, keys.use)] == [
         "db:{7}:ls",
         "db:{7}:due",
@@ -26,8 +26,8 @@ def test_a_partition_is_for_ever() -> None:
     assert [partition(f"media/{name}", 64) for name in ("a", "b", "a/photo.jpg", "é")] == [2, 56, 4, 11]
 
 
-@pytest.mark.parametrize("prefix", ["db", "a*b", "x:{1}:f:", "é"])
-@pytest.mark.parametrize("name", ["a", "a/b", "x:{2}:f:y", "日本", "line\nbreak"])
+@pytest.mark.parametrize("prefix", ["db", "a*b", "x:f:{1}:", "é"])
+@pytest.mark.parametrize("name", ["a", "a/b", "x:f:{2}:y", "日本", "line\nbreak"])
 def test_the_path_is_read_back_from_its_key(prefix: str, name: str) -> None:
     keys = Keys(64, prefix)
     path = Path("media", name)
@@ -45,8 +45,8 @@ def test_foreign_keys() -> None:
         b"db:{1}:ls",
         b"xdb" + right[2:],
         wrong,
-        b"db:{1}:f:",
-        b"db:{1}:f:\xff",
-        b"db:{x}:f:a",
+        b"db:f:{1}:",
+        b"db:f:{1}:\xff",
+        b"db:f:{x}:a",
     ]:
         assert keys.path_of(key) is None

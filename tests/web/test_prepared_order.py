@@ -46,15 +46,14 @@ class Asked(NamedTuple):
 @implementer(ITracked)
 class TwoConnections:
     """
-    What Redis does: it reads and writes one after the other; a write is told to who has read that since.  What
-    was asked, what was replied and what was told wait in line, each in its own.
+    What Redis does: it reads and writes one after the other, and tells of each write.  What was asked, what was
+    replied and what was told wait in line, each in its own.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.changed: Callable[[str | None], None] = lambda member: None
         self.clock = clock
         self.values = {path.member: Snapshot(None, b"") for path in PATHS}
-        self.read: set[str] = set()
         self.asked: deque[Asked] = deque()
         self.replies: deque[tuple[Asked, Snapshot]] = deque()
         self.news: deque[str | None] = deque()
@@ -75,18 +74,14 @@ class TwoConnections:
 
     def write(self, path: Path, value: Snapshot) -> None:
         self.values[path.member] = value
-        if path.member in self.read:
-            self.read.remove(path.member)
-            self.news.append(path.member)
+        self.news.append(path.member)
 
     def empty(self) -> None:
         self.values = {path.member: Snapshot(None, b"") for path in PATHS}
-        self.read.clear()
         self.news.append(None)
 
     def serve(self) -> None:
         question = self.asked.popleft()
-        self.read.add(question.path.member)
         self.replies.append((question, self.values[question.path.member]))
 
     def reply(self) -> None:
@@ -107,7 +102,6 @@ class TwoConnections:
         waiting = [*(question for question, _ in self.replies), *self.asked]
         for queue in (self.asked, self.replies, self.news):
             queue.clear()
-        self.read.clear()
         for question in waiting:
             question.told(StateUnavailable("lost"))
 

@@ -108,7 +108,6 @@ class NewsWire:
             else:
                 replies.send(lambda: told(StateUnavailable("lost") if replies.dead else answer))
 
-        # It is remembered as read when the store is asked, which is earlier than the answer comes.
         self._wire.ask("get", "store get", (path,), self._tracked).addBoth(replied)
 
     def after(self, act: Callable[[], None]) -> None:
