@@ -36,7 +36,7 @@ from dragonbelly.web.connections import Connections
 from dragonbelly.web.draining import drain
 from dragonbelly.web.files import Domains, Files
 from dragonbelly.web.guard import Guard
-from dragonbelly.web.lane import Lanes
+from dragonbelly.web.lanes import Lanes
 from dragonbelly.web.open_uploads import OpenUploads
 from dragonbelly.web.prepared import Prepared
 from dragonbelly.web.redirects import Redirects

@@ -13,179 +13,45 @@ is not plain (chunked bodies, ``Expect``, HTTP/1.0, absolute targets, half a hea
 
 from __future__ import annotations
 
-import re
-from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
-    IProtocolNegotiationFactory,
     IPushProducer,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import http
 from zope.interface import implementer
 
-from dragonbelly.config.limits import LimitsSection
-from dragonbelly.config.values import Config
 from dragonbelly.errors import ClientError
 from dragonbelly.interfaces import Snapshot
-from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path
 from dragonbelly.sending import Sender
 from dragonbelly.web.api import PREFIX
 from dragonbelly.web.channel import GIVE_WAY, HALF_CLOSED, SMALL_BODY
-from dragonbelly.web.connections import Connections, Seat
-from dragonbelly.web.files import Domains
-from dragonbelly.web.guard import Guard
-from dragonbelly.web.heads import END, LINE_COST, Fields, read_fields, read_line
-from dragonbelly.web.listener import HttpListener
+from dragonbelly.web.connections import Seat
+from dragonbelly.web.heads import END, read_line
+from dragonbelly.web.manner import NOBODY, Manner, header_line
 from dragonbelly.web.message import Answer, Question
-from dragonbelly.web.parts import Parts
-from dragonbelly.web.paths import RESERVED, parse_name, split_target
-from dragonbelly.web.prepared import Prepared
-from dragonbelly.web.redirects import Redirect, Redirects
-from dragonbelly.web.site import SERVER, Router, phrase
+from dragonbelly.web.paths import split_target
+from dragonbelly.web.redirects import Redirect
+from dragonbelly.web.site import phrase
+
+if TYPE_CHECKING:
+    from dragonbelly.web.lanes import Lanes
 
 #: Bytes that may wait while a request is being answered; then no more are read.
 WAITING = 64 * 1024
 
 _API = PREFIX.encode()
-_RESERVED = RESERVED.encode()
 _READS = ("GET", "HEAD")
 _WRITES = ("PUT", "POST", "PATCH")
 _FOUND = b"HTTP/1.1 302 Found\r\n"
-_VALUE = re.compile("[^\x00-\x08\x0a-\x1f\x7f]*")
-
-_NO_LINES: Parts[bytes, Redirect] = Parts()
-
-
-class Manner:
-    """How requests with the same headers are answered: read from the first one, used for those that follow."""
-
-    __slots__ = ("block", "domain", "end", "fields", "lines", "room")
-
-    def __init__(self, block: bytes, fields: Fields, room: int) -> None:
-        self.block = block
-        self.fields = fields
-        #: Bytes that a request line may have.
-        self.room = room
-        #: The domain whose redirects they may be told, and the request lines that lead to them; None: somebody
-        #: has to decide.
-        self.domain: str | None = None
-        self.lines = _NO_LINES
-        #: What ends the head of a redirect.
-        self.end = b""
-
-
-class Stamp:
-    """The lines that every answer begins with; they change with the second."""
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._lines = b""
-
-    def __call__(self, now: float) -> bytes:
-        if int(now) != self._second:
-            self._second = int(now)
-            date = http.datetimeToString(self._second)
-            self._lines = b"Server: %b\r\nDate: %b\r\n" % (SERVER, date)
-        return self._lines
-
-
-@implementer(IProtocolNegotiationFactory)
-class Lanes(ServerFactory):
-    """
-    Makes the connections of the public listeners.  ``site`` takes over what is not for here; both are counted
-    together.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        site: HttpListener,
-        router: Router,
-        domains: Domains,
-        guard: Guard,
-        redirects: Redirects,
-        prepared: Prepared,
-        config: Config,
-        reactor: Any,
-        metrics: Metrics,
-    ) -> None:
-        self.site = site
-        self.router = router
-        self.redirects = redirects
-        self.prepared = prepared
-        self.limits: LimitsSection = config.limits
-        self.json_size = int(config.limits.json_size)
-        #: So many requests of a connection are answered before the one that has to be its last.
-        self.last = config.limits.requests_per_connection - 1
-        self.connections: Connections = site.connections
-        #: Whose time is that of redirects, and where connections have their timers.
-        self.clock = self.reactor = reactor
-        self.stamp = Stamp()
-        self.limited = metrics.limit
-        self.gets = metrics.answered("file_get", 302)
-        self.heads = metrics.answered("file_head", 302)
-        self._domains = domains
-        self._guard = guard
-        self._private = {name for name, domain in config.domains.items() if domain.private}
-
-    def doStart(self) -> None:
-        self.site.doStart()
-
-    def doStop(self) -> None:
-        self.site.doStop()
-
-    def buildProtocol(self, addr: IAddress | None) -> Lane:
-        return Lane(self, addr)
-
-    def acceptableProtocols(self) -> list[bytes]:
-        return self.site.acceptableProtocols()
-
-    def manner(self, block: bytes) -> Manner | None:
-        """How requests with these headers are answered; None: not here."""
-        fields = read_fields(block)
-        if fields is None:
-            return None
-        manner = Manner(block, fields, int(self.limits.header_size) - LINE_COST - fields.size)
-        if "authorization" in fields.headers or fields.length:
-            return manner
-        try:
-            domain = self._domains.of_host(fields.host)
-        except ClientError:
-            return manner
-        manner.domain = domain
-        manner.lines = self.prepared.lines[domain]
-        cors = self.router.cors.headers(fields.headers.get("origin"))
-        manner.end = b"".join([*map(_line, cors), b"Content-Length: 0\r\n\r\n"])
-        return manner
-
-    def file(self, domain: str, method: str, target: bytes) -> tuple[Path, float] | None:
-        """
-        Which file's readers this target is for, and until when (unix s) it may be.  None: somebody else has to
-        look at it.
-        """
-        raw, _, query = target.partition(b"?")
-        private = domain in self._private
-        if raw.startswith(_RESERVED) or private != bool(query) or not self.router.open:
-            return None
-        try:
-            path = Path(domain, parse_name(raw))
-            permission = self._guard.permission(method, path, query) if private else None
-        except ClientError:
-            return None
-        if private and permission is None:
-            return None
-        return path, permission.expires if permission is not None else inf
 
 
 class Asked:
@@ -215,10 +81,6 @@ class Asked:
         """Nothing is to be undone."""
 
 
-#: Of a connection that has not asked yet.
-_NOBODY = Manner(b"", Fields({}, b"", 0, 0), 0)
-
-
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class Lane(Protocol):
     """One connection."""
@@ -230,7 +92,7 @@ class Lane(Protocol):
     def __init__(self, lanes: Lanes, address: IAddress | None) -> None:
         self.lanes = lanes
         self._peer = address
-        self._manner = _NOBODY
+        self._manner = NOBODY
         self._waiting = b""  # read, and not answered yet
         self._needed = 0  # more bytes than that have to wait before it goes on
         self._answering: Deferred[Any] | Asked | None = None
@@ -519,7 +381,7 @@ class Lane(Protocol):
         self._heard = now = lanes.clock.seconds()
         cors = lanes.router.cors.headers(self._manner.fields.headers.get("origin"))
         head = [b"HTTP/1.1 %d %b\r\n" % (answer.status, phrase(answer.status)), lanes.stamp(now)]
-        head += map(_line, (*answer.headers, *cors))
+        head += map(header_line, (*answer.headers, *cors))
         if answer.status != 204:
             head.append(b"Content-Length: %d\r\n" % len(answer.body))
         draining = lanes.connections.draining  # since it was asked
@@ -559,10 +421,3 @@ class Lane(Protocol):
 
 def _ignore(data: bytes) -> None:
     """What comes after the end."""
-
-
-def _line(header: tuple[str, str]) -> bytes:
-    name, value = header
-    if not _VALUE.fullmatch(value):
-        raise ValueError(f"{value!r} is no value of the header {name}")
-    return f"{name}: {value}\r\n".encode()
