@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs
 from twisted.python import context
 from twisted.python.failure import Failure
 
-from dragonbelly.tuning import tune
+from dragonbelly.tuning import come_first, tune
 
 
 class End:
@@ -92,6 +92,21 @@ def test_one_that_another_closed_has_no_event(reactor: EPollReactor) -> None:
     ends += [End(reactor, close), End(reactor, close)]
     reactor.doIteration(0)
     assert sorted(end.said or b"" for end in ends) == [b"", b"x"]
+
+
+def test_who_comes_first(reactor: EPollReactor) -> None:
+    """In the order in which they became ready, but for those."""
+    told: list[str] = []
+    ends = {name: End(reactor, lambda name=name: told.append(name)) for name in "abcd"}
+    come_first(reactor).add(ends["c"].fileno())
+    reactor.doIteration(0)
+    assert told == ["c", "a", "b", "d"]
+    come_first(reactor).clear()
+    for name in "badc":
+        os.write(ends[name].writes, b"x")
+    told.clear()
+    reactor.doIteration(0)
+    assert sorted(told) == ["a", "b", "c", "d"]
 
 
 def test_it_waits_for_as_long_as_it_is_told(reactor: EPollReactor) -> None:

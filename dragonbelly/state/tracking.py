@@ -25,6 +25,7 @@ from dragonbelly.state.boundary import asked
 from dragonbelly.state.connection import Connection, shielded
 from dragonbelly.state.keys import Keys
 from dragonbelly.state.protocol import RedisFactory, RedisProtocol, one_line
+from dragonbelly.tuning import come_first
 from dragonbelly.waiting import together
 
 #: Where a server tells what changed.
@@ -36,9 +37,18 @@ BEAT, BELIEVED = 1.0, 3.0
 
 
 class News(RedisProtocol):
-    """``heard`` is called with the keys that changed; with anything else: any may have."""
+    """
+    ``heard`` is called with the keys that changed; with anything else: any may have.  What is there is heard
+    before whoever else has something to say in the same turn of the reactor: a reader, say, of what changed.
+    """
 
     heard: Callable[[Any], None]
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        first, descriptor = come_first(self._clock), self.transport.fileno()
+        first.add(descriptor)
+        self.lost.addCallback(lambda _: first.discard(descriptor))
 
     def replyReceived(self, reply: Any) -> None:
         if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -95,6 +96,26 @@ def test_what_another_daemon_writes(two: tuple[Site, Daemon]) -> None:
         for _ in range(20):
             assert far.get("a.txt") is None, "it does not come back"
     site.settled()
+
+
+def test_who_asks_once_a_delete_was_answered(two: tuple[Site, Daemon]) -> None:
+    """
+    Redis tells of a write before it answers that, and news are heard before requests that came since: so a
+    daemon with much to do, where both wait for the same turn, is not behind either.
+    """
+    site, other = two
+    names = [f"f{n}.txt" for n in range(600)]
+    versions = {name: stored(site, name, b"old") for name in names}
+    load = ["wrk", "-t1", "-c32", "-d60s", f"{other.url}/{names[-1]}"]
+    with Reader(other) as far, subprocess.Popen(load, stdout=subprocess.DEVNULL) as running:
+        try:
+            for name in names[:-1]:
+                kept(far, name, versions[name])
+                assert ask("DELETE", site.url(name)).status == 204
+                assert far.get(name) is None
+            assert running.poll() is None
+        finally:
+            running.kill()
 
 
 @pytest.mark.parametrize("news", ["wait for it", "are late"])

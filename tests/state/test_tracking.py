@@ -1,4 +1,4 @@
-"""A real Redis tells what changes of what was read; and what is believed when it does not."""
+"""A real Redis tells what changes; and what is believed when it does not."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from dragonbelly.state.redis import RedisStore
 from dragonbelly.state.tracking import BELIEVED, News, TrackedRecords
 from dragonbelly.testing import reactor
 from dragonbelly.testing.state import put, record
+from dragonbelly.tuning import come_first
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer, system_binary, wheel_binary
 from tests.servers.sentinel import WatchedRedis
@@ -701,6 +702,22 @@ def test_redis_remembers_nothing_of_what_was_read(make_store: MakeStore, server:
     assert b"tracking_total_keys:0\r" in server.command("INFO", "stats")
     assert kept.told == []
     is_sound(kept, store)
+
+
+def test_news_come_before_all_else(make_store: MakeStore, server: RedisServer) -> None:
+    store = make_store(server.url)
+    reactor.run(store.ready)
+    first = come_first(reactor.start())
+    before = set(first)
+    kept = Kept(store).begin()
+    [descriptor] = first - before
+    [hears] = [each.transport for each in connected() if isinstance(each, News)]
+    assert hears.fileno() == descriptor
+    server.command("CLIENT", "KILL", "TYPE", "pubsub")
+    until(lambda: kept.tracked.until == 0)
+    is_sound(kept, store)
+    reactor.run(store.close)
+    until(lambda: first == before)
 
 
 def test_only_records_are_told_of(make_store: MakeStore, server: RedisServer) -> None:
