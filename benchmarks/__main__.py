@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cli_put, copies, idle, invalidation, record_memory, slow_clients
+from benchmarks import behind, cli_put, copies, idle, invalidation, record_memory, slow_clients
 from benchmarks import settings as amounts
 from benchmarks.figure import Figure, Row, Skipped
 from benchmarks.machine import machine, versions
@@ -42,6 +42,7 @@ ROWS: Mapping[str, str] = {
     "copy_large": "how fast it copies large files",
     "memory": "Redis memory a file",
     "news": "how long until a change is told to other daemons",
+    "behind": "how often a daemon tells of what was deleted at another one",
     "idle": "what a daemon costs that has nothing to do",
     "slow": "what slow clients cost the others",
     "cli": "a directory of small files with dragonbelly put",
@@ -57,6 +58,7 @@ ALONE: Mapping[str, Callable[[Settings], Row]] = {
     "copy_large": copies.large,
     "memory": record_memory.figures,
     "news": invalidation.figures,
+    "behind": behind.figures,
     "idle": idle.figures,
     "slow": slow_clients.figures,
     "cli": cli_put.figures,

@@ -21,6 +21,7 @@ class Settings:
     ``copies``        of small files that the replicator makes
     ``memory_files``  in the Redis whose memory is looked at
     ``writes``        that another daemon is told of
+    ``deletes``       at one daemon, of files that another one has told of
     ``idle``          s that a daemon is watched that has nothing to do
     ``dawdling``      clients that are slow
     ``cli_files``     of ``cli_size`` bytes that ``dragonbelly put`` uploads, ``cli_jobs`` at a time
@@ -34,6 +35,7 @@ class Settings:
     copies: int = 5_000
     memory_files: int = 100_000
     writes: int = 2_000
+    deletes: int = 4_000
     idle: float = 30
     dawdling: int = 2_000
     cli_files: int = 5_000
@@ -50,6 +52,7 @@ QUICK = Settings(
     few=2_000,
     uploads=1_000,
     copies=1_000,
+    deletes=500,
     idle=5,
     dawdling=500,
     cli_files=500,

@@ -89,29 +89,22 @@ def told(output: str) -> Mapping[str, Any]:
     return found
 
 
+def command(url: str, requests: Requests, seconds: float) -> list[str]:
+    # wrk takes whole seconds only; what takes more than 2 s would be a failure to it.
+    options = ["-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+    return ["wrk", *options, "-s", str(SCRIPT), url, "--", *requests.arguments]
+
+
 def run(url: str, requests: Requests, seconds: float, server: Sequence[psutil.Process]) -> Load:
     """
     So much for so long; ``server`` are the processes whose CPU time is counted.
 
     :raises RuntimeError: requests failed, or there were too few paths to ask for each once.
     """
-    # wrk takes whole seconds only; what takes more than 2 s would be a failure to it.
-    program = [
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{max(1, round(seconds))}s",
-        "--timeout",
-        "30s",
-        "-s",
-        str(SCRIPT),
-        url,
-        "--",
-    ]
     before = cpu_of(server)
     with on(cores().load):
         done = subprocess.run(
-            [*program, *requests.arguments],
+            command(url, requests, seconds),
             check=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

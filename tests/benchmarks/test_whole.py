@@ -139,6 +139,14 @@ def test_rows_on_real_servers() -> None:
     assert [one.row for one in found if one.ours] == ["latency", "latency", "put", "uploads"]
 
 
+def test_how_often_a_daemon_is_behind() -> None:
+    before = servers()
+    [found] = measure(frozenset({"behind"}), replace(SETTINGS, deletes=50))
+    assert servers() == before
+    assert isinstance(found, Figure)
+    assert (found.value, found.unit) == (0, "of 50")
+
+
 def test_how_long_until_a_change_is_told() -> None:
     before = servers()
     typical, worst = list(measure(frozenset({"news"}), replace(SETTINGS, writes=100)))
