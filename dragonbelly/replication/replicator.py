@@ -38,7 +38,7 @@ from dragonbelly.metrics import Metrics
 from dragonbelly.model import Path, Record, Replica, ReplicaState, Version
 from dragonbelly.replication import backoff
 from dragonbelly.replication.copy import SMALL, SourceFailed, copy, read_digest
-from dragonbelly.replication.hashing import in_thread_of
+from dragonbelly.replication.hashing import threads_of
 from dragonbelly.replication.haste import Haste
 from dragonbelly.replication.lease import Lease
 from dragonbelly.replication.pace import Bandwidth
@@ -90,7 +90,7 @@ class Replicator(TickingService):
         self._verifier = verifier
         self._health = health
         self._settings = config.replication
-        self._in_thread = in_thread_of(clock)
+        self._threads = threads_of(clock)
         #: Bytes of an object that is copied as a whole; a simulation has smaller ones, and wants both ways.
         self.small = SMALL
         self._bandwidth = Bandwidth(
@@ -112,6 +112,8 @@ class Replicator(TickingService):
         under_way = [super().stopService(), *self._visits]
         for visit in list(self._visits):
             visit.cancel()
+        if self._threads is not None:
+            self._threads.stop()
         return DeferredList(under_way, consumeErrors=True)
 
     def tick(self) -> None:
@@ -293,7 +295,7 @@ class Replicator(TickingService):
                     size=version.size,
                     sha256=version.sha256,
                     content_type=version.content_type,
-                    in_thread=self._in_thread,
+                    in_thread=self._threads,
                     allowance=self._bandwidth.between(name, step.backend),
                     small=self.small,
                 )

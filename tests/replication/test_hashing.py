@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -13,14 +15,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from dragonbelly.replication.copy import Relay
-from dragonbelly.replication.hashing import BATCH, BEHIND, Hashing, in_thread_of
+from dragonbelly.replication.hashing import BATCH, BEHIND, Hashing, Threads, threads_of
 from dragonbelly.testing import reactor
 from tests.replication.test_copy import Body, Intake
+from tests.waiting import until
 
 PIECE = bytes(range(256)) * 1024
 
 
-class Threads:
+class ByHand:
     """Work is done when the test says so."""
 
     def __init__(self) -> None:
@@ -42,7 +45,7 @@ class Threads:
         self.waiting.pop(0)[1].errback(MemoryError())
 
 
-def relayed(pieces: int, threads: Threads) -> tuple[Relay, Body, Intake, list[Any]]:
+def relayed(pieces: int, threads: ByHand) -> tuple[Relay, Body, Intake, list[Any]]:
     body, intake = Body(pieces * len(PIECE)), Intake()
     relay = Relay(body, sha256(PIECE * pieces).digest(), threads)
     results: list[Any] = []
@@ -52,7 +55,7 @@ def relayed(pieces: int, threads: Threads) -> tuple[Relay, Body, Intake, list[An
 
 @given(st.lists(st.integers(0, 3 * BATCH), max_size=6), st.lists(st.booleans(), max_size=12))
 def test_it_is_the_digest_of_all_in_order(sizes, turns):
-    threads = Threads()
+    threads = ByHand()
     hashing = Hashing(threads, lambda: None)
     whole = b""
     for n, size in enumerate(sizes):
@@ -70,7 +73,7 @@ def test_it_is_the_digest_of_all_in_order(sizes, turns):
 
 
 def test_a_reader_that_is_faster_than_the_hashing_waits():
-    threads = Threads()
+    threads = ByHand()
     relay, body, _, results = relayed(20, threads)
     while "pause" not in body.said:
         body.send(PIECE)
@@ -91,7 +94,7 @@ def test_a_reader_that_is_faster_than_the_hashing_waits():
 
 
 def test_the_last_byte_waits_for_the_hashing():
-    threads = Threads()
+    threads = ByHand()
     relay, body, intake, results = relayed(6, threads)
     for _ in range(6):
         body.send(PIECE)
@@ -103,7 +106,7 @@ def test_the_last_byte_waits_for_the_hashing():
 
 
 def test_a_copy_that_was_ended_meanwhile():
-    threads = Threads()
+    threads = ByHand()
     relay, body, intake, results = relayed(6, threads)
     for _ in range(6):
         body.send(PIECE)
@@ -115,7 +118,7 @@ def test_a_copy_that_was_ended_meanwhile():
 
 @pytest.mark.parametrize("late", [True, False])
 def test_a_thread_that_fails(late):
-    threads = Threads()
+    threads = ByHand()
     relay, body, intake, results = relayed(6, threads)
     for n in range(6):
         body.send(PIECE)
@@ -130,12 +133,44 @@ def test_a_thread_that_fails(late):
     assert len(intake.pieces) == 5
 
 
+def ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "hashing"]
+
+
 def test_threads_of_a_reactor():
+    threads = threads_of(reactor.start())
+
     async def digest() -> bytes:
-        hashing = Hashing(in_thread_of(reactor.start()), lambda: None)
+        hashing = Hashing(threads, lambda: None)
         for _ in range(20):
             hashing.add(PIECE)
         return await hashing.digest()
 
+    assert ours() == []
     assert reactor.run(digest) == sha256(PIECE * 20).digest()
-    assert in_thread_of(Clock()) is None
+    assert len(ours()) == max(1, len(os.sched_getaffinity(0)) - 1)
+    threads.stop()
+    until(lambda: ours() == [])
+    assert reactor.run(digest) == sha256(PIECE * 20).digest(), "whoever goes on has them again"
+    threads.stop()
+    until(lambda: ours() == [])
+    assert threads_of(Clock()) is None
+
+
+def test_what_was_given_to_threads_is_done_before_they_end():
+    threads, done, results = Threads(reactor.start(), 1), [], []
+    wait = threading.Event()
+
+    def give() -> None:
+        for n in range(3):
+            work = threads(lambda n=n: done.append((wait.wait(10), n, threading.current_thread().name)))
+            work.addBoth(results.append)
+        threads(lambda: 1 // 0).addBoth(lambda failure: results.append(failure.type))
+        threads.stop()
+
+    reactor.run(give)
+    wait.set()
+    until(lambda: len(results) == 4)
+    assert results == [None, None, None, ZeroDivisionError]
+    assert done == [(True, n, "hashing") for n in range(3)]
+    until(lambda: ours() == [])
