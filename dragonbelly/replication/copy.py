@@ -92,6 +92,7 @@ class Relay(Protocol):
 
     def end(self) -> None:
         """The request is over, and may have left the source as it was."""
+        self._hashing.abandon()
         if not self._begun:
             self._body.abandon()
         elif not self._done.called:

@@ -106,6 +106,10 @@ class Hashing:
             self._finish(finished)
         return finished
 
+    def abandon(self) -> None:
+        """Nobody wants to know any more: what is not begun is not done."""
+        self._pieces, self._waiting = [], 0
+
     def _finish(self, finished: Deferred[bytes]) -> None:
         if self._failure is not None:
             finished.errback(self._failure)

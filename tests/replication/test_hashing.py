@@ -116,6 +116,18 @@ def test_a_copy_that_was_ended_meanwhile():
     assert (len(intake.pieces), results, relay.sha256) == (5, [], None)
 
 
+def test_nothing_is_hashed_of_a_copy_that_was_given_up():
+    threads = ByHand()
+    relay, body, _, results = relayed(20, threads)
+    while "pause" not in body.said:
+        body.send(PIECE)
+    [_] = threads.waiting
+    relay.stopProducing()
+    relay.end()
+    threads.work()
+    assert (threads.waiting, results, relay.sha256) == ([], [], None)
+
+
 @pytest.mark.parametrize("late", [True, False])
 def test_a_thread_that_fails(late):
     threads = ByHand()
