@@ -29,7 +29,7 @@ class Keys:
         self.records = f"{prefix}:f:"
         #: What ``SCAN MATCH`` takes to find every record.
         self.record_pattern = re.sub(r"([*?\[\]\\^])", r"\\\1", self.records) + "{*}:*"
-        self._record_key = re.compile(rb"%s\{(\d+)\}:(.+)" % re.escape(self.records.encode()), re.DOTALL)
+        self._record_key = re.compile(rb"%s\{\d+\}:(.+)" % re.escape(self.records.encode()), re.DOTALL)
 
     def partition(self, path: Path) -> int:
         return partition(path.member, self.partitions)
@@ -53,13 +53,16 @@ class Keys:
     def use(self, q: int) -> str:
         return f"{self.prefix}:{{{q}}}:use"
 
-    def path_of(self, key: bytes) -> Path | None:
-        """The path of a record's key, None for any other; in a wrong partition it is not found either."""
+    def member_of(self, key: bytes) -> str | None:
+        """What stands in a record's key for its path, None for any other key."""
         match = self._record_key.fullmatch(key)
-        if match is None:
-            return None
         try:
-            path = Path.of_member(match[2].decode())
+            return match[1].decode() if match is not None else None
         except UnicodeDecodeError:
             return None
-        return path if self.partition(path) == int(match[1]) else None
+
+    def path_of(self, key: bytes) -> Path | None:
+        """The path of a record's key, None for any other; in a wrong partition it is not found either."""
+        member = self.member_of(key)
+        path = Path.of_member(member) if member is not None else None
+        return path if path is not None and self.record(path).encode() == key else None

@@ -202,5 +202,5 @@ class TrackedRecords:
             self.changed(None)
             return
         for key in keys:
-            if (path := self._keys.path_of(key)) is not None:
-                self.changed(path.member)
+            if (member := self._keys.member_of(key)) is not None:
+                self.changed(member)

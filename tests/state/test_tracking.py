@@ -726,8 +726,8 @@ def test_only_records_are_told_of(make_store: MakeStore, server: RedisServer) ->
     reactor.run(store.ready)
     kept = Kept(store).begin()
     keys, heard = store._keys, []
-    path_of = keys.path_of
-    keys.path_of = lambda key: heard.append(key) or path_of(key)  # type: ignore[method-assign,func-returns-value]
+    member_of = keys.member_of
+    keys.member_of = lambda key: heard.append(key) or member_of(key)  # type: ignore[method-assign,func-returns-value]
     write(store, 1)
     until(lambda: kept.told == [PATH.member])
     assert heard == [keys.record(PATH).encode()]
