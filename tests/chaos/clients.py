@@ -54,7 +54,7 @@ class Counts:
     get_errors: Counter[str] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
     #: Answers that came at the second try, and those that were out of date while their daemon was cut off from
-    #: Redis, or did not run, as they may be for a while.
+    #: Redis, as they may be for a while.
     gets: Counter[str] = field(default_factory=Counter)
     #: Seconds by which others were behind.
     behind: list[float] = field(default_factory=list)
@@ -129,7 +129,7 @@ class Clients:
             if found is None or found[0] != path:
                 return Fault(WRONG_BYTES, f"{len(body)} bytes of no upload of it: {body[:60]!r}, {found}")
             op = found[1]
-        ways = ["redis", *daemons, *(link(daemon, "redis") for daemon in daemons)]
+        ways = ["redis", *(link(daemon, "redis") for daemon in daemons)]
         cut_off = bool(self.outages.of(ways, began - NOTICE, ended))
         fault = self.history.read(path, op, began, ended, current=not cut_off)
         if fault is not None and cut_off:

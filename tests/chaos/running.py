@@ -65,7 +65,7 @@ class Result:
             f"faults          {self.faults.done.total()}: {_list(self.faults.done)}",
             *([f"not done here   a full store: {self.why_not_small}"] if self.why_not_small else []),
             f"GETs            {counts.calls['GET']}, {counts.gets['retried']} with the retry, "
-            f"{counts.gets['out of date']} out of date with their daemon stopped or without Redis (allowed)",
+            f"{counts.gets['out of date']} out of date while their daemon had no Redis (allowed)",
             f"  behind        {len(counts.behind)}, by {max(counts.behind, default=0) * 1000:.1f} ms at most "
             "(allowed)",
             f"GET errors      {counts.get_errors.total()}: {_list(counts.get_errors)}",
