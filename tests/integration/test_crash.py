@@ -35,7 +35,8 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self._site = site
         self._random = random.Random(f"{seed} {number}")
-        self.paths = [f"w{number}/{n}.bin" for n in range(6)]
+        # So many that on a fast machine few overwrites are refused (429): after a DELETE that leaves no file.
+        self.paths = [f"w{number}/{n}.bin" for n in range(12)]
         self.possible: dict[str, set[bytes | None]] = {path: {None} for path in self.paths}
         self.acknowledged = 0
         self.stored = 0
